@@ -1,0 +1,7 @@
+"""Benchmarks against peers, in one run, as ratios: ``pdeml bench SUITE``.
+
+Each suite is a module with ``run(progress) -> dict`` (plain JSON types) and ``table(result)``.
+"""
+
+SUITES: dict[str, str] = {"pinn-step": "pdeml.bench.pinn_step"}
+"""Name of a suite -> its module."""

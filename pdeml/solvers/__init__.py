@@ -1,0 +1,159 @@
+"""Methods that solve one instance of a declared problem."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from pdeml.errors import (
+    DivergedError,
+    InvalidFile,
+    InvalidOption,
+    UnsupportedProblem,
+)
+from pdeml.solvers.solution import Estimate, Report, Solution, restore
+
+__all__ = ["METHODS", "Estimate", "Report", "Solution", "can_solve", "load", "solve"]
+
+METHODS: dict[str, str] = {
+    "exact": "pdeml.solvers.exact",
+    "spectral": "pdeml.solvers.spectral",
+    "pinn": "pdeml.solvers.pinn",
+}
+"""Module of each method; it is imported when the method is used."""
+
+REFERENCES = ("exact", "spectral")  # in the order of trust
+
+
+def _method(name: Any) -> ModuleType:
+    if name not in METHODS:
+        raise InvalidOption(f"There is no method {name!r}. Methods: {', '.join(METHODS)}.")
+    return importlib.import_module(METHODS[name])
+
+
+def can_solve(problem: Any, method: str) -> str | None:
+    """Why a method cannot solve a problem, in one sentence, or None where it can."""
+    return _method(method).can_solve(problem)
+
+
+def accepted_options(method: str) -> dict[str, Any]:
+    """Options of a method with their defaults, from its signature."""
+    parameters = inspect.signature(_method(method).solve).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def solve(
+    problem: Any,
+    method: str = "pinn",
+    *,
+    reference: str | Solution | None = "auto",
+    parameters: Mapping[Any, float] | None = None,
+    progress: Any = False,
+    **options: Any,
+) -> Solution:
+    """Solve a declared problem, and say how large the error is.
+
+    Parameters
+    ----------
+    problem : a `pdeml.PDE`.
+    method : a key of ``METHODS``.
+    reference : what ``report.error`` is measured against: ``"auto"`` (the closed form if one is
+        declared, else ``"spectral"`` if the problem is periodic, else unknown), ``"exact"``,
+        ``"spectral"``, a `Solution`, or None for no comparison.
+    parameters : values that replace those of the declaration, by name or `Parameter`.
+    progress : passed on to methods that show progress.
+    **options : of the method; see ``pdeml.solvers.accepted_options(method)``.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    InvalidOption
+        The method or an option does not exist; the message lists those that do.
+    UnsupportedProblem
+        The method cannot lower the problem; the message names the term and other methods.
+    """
+    module = _method(method)
+    accepted = accepted_options(method)
+    unknown = [name for name in options if name not in accepted]
+    if unknown:
+        raise InvalidOption(
+            f"{method!r} has no option {unknown[0]!r}. Options: {', '.join(accepted) or 'none'}."
+        )
+    if isinstance(reference, str) and reference not in ("auto", *REFERENCES):
+        raise InvalidOption(
+            f"reference={reference!r}: give 'auto', 'exact', 'spectral', a Solution or None."
+        )
+    if parameters:
+        problem = problem.with_parameters(parameters)
+    if "progress" in accepted:
+        options["progress"] = progress
+    solution = module.solve(problem, **options)
+    effective = {**accepted, **options, **solution.options}
+    effective.pop("progress", None)
+    solution.options = effective
+    if reference is not None:
+        _measure(solution, reference)
+    return solution
+
+
+def _measure(solution: Solution, reference: str | Solution) -> None:
+    """Fill the error of a report; a reference that fails leaves a note, and the error as it was."""
+    report, problem = solution.report, solution.problem
+    if isinstance(reference, Solution):
+        report.error, report.reference = solution.error(reference), reference.method
+        return
+    if problem.unknowns:
+        report.notes.append(
+            "error unknown: the true values of the unknown parameters are not given"
+        )
+        return
+    if solution.options.get("initial") is not None:
+        if report.error is not None:
+            return
+        report.notes.append(
+            "initial= replaces the declared initial value that a reference would use"
+        )
+        return
+    names = REFERENCES if reference == "auto" else (reference,)
+    for name in names:
+        if name == solution.method:
+            return
+        reason = can_solve(problem, name)
+        if reason is not None:
+            if reference != "auto":
+                raise UnsupportedProblem(f"reference={name!r} is not possible: {reason}")
+            continue
+        try:
+            other = _method(name).solve(problem)
+        except DivergedError as failure:
+            report.notes.append(f"the reference {name!r} diverged: {failure}")
+            continue
+        report.error, report.reference = solution.error(other), name
+        return
+
+
+def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Solution:
+    """Read a solution that ``solution.save`` wrote; its values are those that were saved.
+
+    Raises
+    ------
+    InvalidFile
+        The file is damaged, foreign or hostile.
+    """
+
+    def empty(method: str, problem: Any, config: Any) -> nn.Module:
+        if method not in METHODS:
+            raise InvalidFile(f"{str(path)!r} was made by {method!r}, which this version has not.")
+        return _method(method).field_from_config(problem, config)
+
+    return restore(path, empty).to(device)

@@ -1,0 +1,675 @@
+"""What collocation methods share: loss terms from a declaration, sampling, training, honesty.
+
+A method (PINN, …) chooses a trial solution and a schedule; this file draws the points, minimises the
+objective, keeps the weights with the smallest residual on points that were never trained on, writes
+checkpoints, and reports what is known about the error.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy as sp
+import torch
+from torch import Tensor
+
+from pdeml import engine
+from pdeml.domains import SpaceTime, residual_adaptive
+from pdeml.errors import DivergedError, InvalidDataset, InvalidOption
+from pdeml.operators.expressions import Program
+from pdeml.operators.pde import PDE, Dirichlet, Initial, Neumann, Robin
+from pdeml.operators.residual import Residual
+from pdeml.optim import LBFGS, LevenbergMarquardt, SSBroyden
+from pdeml.progress import ProgressBar
+from pdeml.solvers.checkpoint import load_checkpoint, save_checkpoint
+from pdeml.solvers.objective import Objective, Term, Trial
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_POINTS = 20_000
+"""Fresh points on which a run is judged (pinn.md §2.9)."""
+
+FRESH_TO_TRAINED = 10.0
+"""A larger ratio of fresh to trained residual means that the points were fitted, not the equation."""
+
+VIOLATION = 1e-3
+"""Largest accepted violation of a condition, relative to the size of the solution."""
+
+RELATIVE_RESIDUAL = 1e-2
+"""Largest accepted residual relative to the terms of the equation, in mean square."""
+
+CHECKPOINT_SECONDS = 30.0
+
+Draw = Callable[[int, torch.Generator, str], tuple[Tensor, list[Tensor]]]
+
+
+@dataclass
+class Requirement:
+    """A residual and where to sample it: the recipe for a `Term`.
+
+    Attributes
+    ----------
+    name : as shown in losses.
+    residual : what vanishes.
+    draw : (count, generator, sampling method) -> points and extra values.
+    count : points to train on.
+    weight : in the loss.
+    adaptive : whether points are drawn by residual (RAD).
+    fixed : data; drawn once and never again.
+    """
+
+    name: str
+    residual: Residual
+    draw: Draw
+    count: int
+    weight: float
+    adaptive: bool = False
+    fixed: bool = False
+
+
+def equation_requirement(problem: PDE, count: int, weight: float = 1.0) -> Requirement:
+    """The equations of a problem inside its domain."""
+    residual = Residual(
+        problem.residuals,
+        problem.fields,
+        problem.coordinates,
+        values=_known(problem),
+        unknowns=problem.unknowns,
+    )
+
+    def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
+        return problem.domain.sample(n, generator, method), []
+
+    return Requirement("equation", residual, draw, count, weight, adaptive=True)
+
+
+def _known(problem: PDE) -> dict[Any, float]:
+    return {p: v for p, v in problem.values.items() if p not in problem.unknowns}
+
+
+def condition_requirements(
+    problem: PDE, conditions: Sequence[Any], count: int, weight: float
+) -> list[Requirement]:
+    """Conditions as loss terms: one requirement each, sampled where the condition holds."""
+    space = problem.domain.space if isinstance(problem.domain, SpaceTime) else problem.domain
+    normals = [sp.Dummy(f"n_{c}") for c in space.coordinates]
+    found = []
+    for condition in conditions:
+        unknown = condition.field
+        name = f"{type(condition).__name__.lower()} {unknown.func.__name__}"
+        slope = sum(
+            (n * unknown.diff(c) for n, c in zip(normals, space.coordinates, strict=True)),
+            sp.Integer(0),
+        )
+        match condition:
+            case Initial(order=0):
+                expression = unknown - condition.value
+            case Initial():
+                expression, name = unknown.diff(problem.time) - condition.value, f"velocity {unknown.func}"
+            case Dirichlet():
+                expression = unknown - condition.value
+            case Neumann():
+                expression = slope - condition.value
+            case Robin():
+                expression = condition.a * unknown + condition.b * slope - condition.value
+            case _:
+                raise TypeError(f"{condition} is not a condition")
+        if isinstance(getattr(condition, "on", None), str):
+            name = f"{name} on {condition.on}"
+        residual = Residual(
+            [expression],
+            problem.fields,
+            problem.coordinates,
+            values=_known(problem),
+            unknowns=problem.unknowns,
+            extras=normals if not isinstance(condition, Initial) else (),
+        )
+        draw = _draw_initial(problem) if isinstance(condition, Initial) else _draw_on(problem, condition)
+        found.append(Requirement(name, residual, draw, count, weight))
+    return found
+
+
+def _draw_initial(problem: PDE) -> Draw:
+    def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
+        return problem.domain.sample_initial(n, generator, method), []
+
+    return draw
+
+
+def _draw_on(problem: PDE, condition: Any) -> Draw:
+    """Boundary points of a named part, or of the part that a relation selects."""
+    part = condition.on if isinstance(condition.on, str) else None
+    relation = None
+    if condition.on is not None and part is None:
+        relation = Program([condition.on], [*problem.coordinates, *problem.values])
+
+    def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
+        points, normals = [], []
+        missing = n
+        for _ in range(50):
+            sample = problem.domain.sample_boundary(max(missing, 64), generator, part, method)
+            keep = torch.ones(len(sample.points), dtype=torch.bool)
+            if relation is not None:
+                (keep,) = relation(*sample.points.unbind(-1), *problem.values.values())
+            points.append(sample.points[keep][:missing])
+            normals.append(sample.normals[keep][:missing])
+            missing = n - sum(map(len, points))
+            if missing <= 0:
+                return torch.cat(points), list(torch.cat(normals).unbind(-1))
+        raise InvalidOption(
+            f"on={condition.on} of {condition} selects less than 1 % of the boundary; name a part "
+            f"({', '.join(problem.domain.parts)}) or give a relation that holds on one."
+        )
+
+    return draw
+
+
+def data_requirement(
+    problem: PDE, data: tuple[Any, Any], weight: float
+) -> Requirement:
+    """Measurements: (points (n, d), values (n, fields)) to be met in mean square.
+
+    Raises
+    ------
+    InvalidDataset
+        For shapes that do not fit, NaN or infinity, points outside the domain.
+    """
+    points, values = (torch.as_tensor(part).to(torch.float64) for part in data)
+    if values.dim() == 1:
+        values = values[:, None]
+    d, m = len(problem.coordinates), len(problem.fields)
+    if points.dim() != 2 or points.shape[1] != d or values.shape != (len(points), m):
+        raise InvalidDataset(
+            f"data are points of shape {tuple(points.shape)} with values of shape "
+            f"{tuple(values.shape)}; expected (n, {d}) in the order "
+            f"({', '.join(map(str, problem.coordinates))}) and (n, {m})."
+        )
+    for what, tensor in (("points", points), ("values", values)):
+        bad = ~torch.isfinite(tensor)
+        if bad.any():
+            row = int(bad.any(-1).nonzero()[0, 0])
+            raise InvalidDataset(
+                f"data {what} hold {int(bad.sum())} NaN or infinite entries, the first in row {row}; "
+                "remove these rows."
+            )
+    lower, upper = (torch.tensor(b, dtype=torch.float64) for b in problem.domain.bounds)
+    margin = 1e-9 * (upper - lower)
+    outside = ((points < lower - margin) | (points > upper + margin)).any(-1)
+    if outside.any():
+        raise InvalidDataset(
+            f"{int(outside.sum())} data points lie outside the domain {problem.domain}; "
+            f"the first is {points[outside][0].tolist()}."
+        )
+    targets = [sp.Dummy(f"d_{f.func}") for f in problem.fields]
+    residual = Residual(
+        [f - d for f, d in zip(problem.fields, targets, strict=True)],
+        problem.fields,
+        problem.coordinates,
+        extras=targets,
+    )
+    return Requirement(
+        "data", residual, lambda n, g, method: (points, list(values.unbind(-1))), len(points),
+        weight, fixed=True,
+    )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How an objective is minimised.
+
+    Attributes
+    ----------
+    optimizer : after Adam: "ssbroyden", "lbfgs", "levenberg_marquardt" or None.
+    adam_steps, adam_rate, adam_betas : of the first stage, on points drawn anew every `cycle` steps.
+    cycle : iterations on one set of points.
+    sampling : "rad", or a method of `Domain.sample`.
+    max_iterations : in all; None means until the time limit.
+    patience : cycles without a 5 % smaller validation loss after which the run ends.
+    """
+
+    optimizer: str | None = "ssbroyden"
+    adam_steps: int = 1000
+    adam_rate: float = 5e-3
+    adam_betas: tuple[float, float] = (0.99, 0.999)
+    cycle: int = 500
+    sampling: str = "rad"
+    max_iterations: int | None = 10_000
+    patience: int = 3
+
+
+@dataclass
+class Outcome:
+    """What a training run ends with; the trial holds the best weights."""
+
+    reason: str
+    iterations: int
+    wall_time: float
+    losses: dict[str, float]
+    history: dict[str, list[float]]
+    interrupted: bool = False
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C sets a flag that is read between iterations; a second one stops on the spot."""
+    raised = [False]
+
+    def handler(number: int, frame: Any) -> None:
+        if raised[0]:
+            raise KeyboardInterrupt
+        raised[0] = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    previous = signal.signal(signal.SIGINT, handler)
+    try:
+        yield lambda: raised[0]
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+OPTIMIZERS: dict[str, Any] = {
+    "ssbroyden": SSBroyden,
+    "lbfgs": LBFGS,
+    "levenberg_marquardt": LevenbergMarquardt,
+}
+
+
+class Training:
+    """Minimise the requirements over a trial solution.
+
+    Parameters
+    ----------
+    trial : its network is trained, in place.
+    requirements : loss terms.
+    schedule : of the optimizers.
+    generator : of all points.
+    monitor : (points, values) of a reference, for the error shown on the way; may be None.
+    time_limit : seconds; None for no limit.
+    checkpoint : path of the state file, written every 30 s and at the end.
+    identity : what the checkpoint belongs to.
+    progress : show a bar.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        requirements: Sequence[Requirement],
+        schedule: Schedule,
+        *,
+        generator: torch.Generator,
+        device: torch.device,
+        dtype: torch.dtype,
+        unknowns: Sequence[torch.nn.Parameter] = (),
+        positive: Sequence[bool] = (),
+        monitor: tuple[Tensor, Tensor] | None = None,
+        time_limit: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        identity: str = "",
+        progress: bool = False,
+        title: str = "",
+    ):
+        self.trial, self.schedule = trial, schedule
+        self.requirements = list(requirements)
+        self.generator = generator
+        self.device, self.dtype = device, dtype
+        self.monitor = monitor
+        self.time_limit = time_limit
+        self.checkpoint, self.identity = checkpoint, identity
+        self.progress, self.title = progress, title
+        self.terms = [self._term(r, r.count, generator) for r in self.requirements]
+        self.objective = Objective(trial, self.terms, unknowns, positive)
+        # a fixed stream of its own, so that validation never shares a point with training
+        fresh = engine.generator(generator.initial_seed() ^ 0x5EED)
+        self.fresh_terms = [
+            self._term(r, r.count if r.fixed else VALIDATION_POINTS, fresh)
+            for r in self.requirements
+        ]
+        self.iteration = 0
+        self.elapsed = 0.0
+        self.best_validation = math.inf
+        self.reference_validation = math.inf
+        self.stale = 0
+        self.best = self._parameters()
+        self.history: dict[str, list[float]] = {
+            name: [] for name in ("iteration", "time", "loss", "validation", "error")
+        }
+        self.optimizer = self._optimizer()
+
+    def _term(self, requirement: Requirement, count: int, generator: torch.Generator) -> Term:
+        method = "uniform" if self.schedule.sampling == "rad" else self.schedule.sampling
+        points, extras = self._to_run(*requirement.draw(count, generator, method))
+        return Term(
+            requirement.name, requirement.residual, self.trial, points, extras, requirement.weight
+        )
+
+    def _to_run(self, points: Tensor, extras: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        place = {"device": self.device, "dtype": self.dtype}
+        return points.to(**place), [e.to(**place) for e in extras]
+
+    def _parameters(self) -> list[Tensor]:
+        return [p.detach().clone() for p in self.objective.parameters]
+
+    def _restore(self, parameters: Sequence[Tensor]) -> None:
+        with torch.no_grad():
+            for target, source in zip(self.objective.parameters, parameters, strict=True):
+                target.copy_(source)
+
+    @property
+    def _in_adam(self) -> bool:
+        return self.iteration < self.schedule.adam_steps or self.schedule.optimizer is None
+
+    def _optimizer(self) -> Any:
+        parameters = self.objective.parameters
+        if self._in_adam:
+            return torch.optim.Adam(
+                parameters, lr=self.schedule.adam_rate, betas=self.schedule.adam_betas
+            )
+        return OPTIMIZERS[self.schedule.optimizer](parameters)
+
+    def _step(self) -> float:
+        if isinstance(self.optimizer, LevenbergMarquardt):
+            loss = self.optimizer.step(self.objective.residual_and_jacobian)
+        elif isinstance(self.optimizer, torch.optim.Adam):
+            loss = self.objective.loss_and_gradient()
+            if torch.isfinite(loss):
+                self.optimizer.step()
+        else:
+            loss = self.optimizer.step(self.objective.loss_and_gradient)
+        return float(loss)
+
+    def validate(self) -> float:
+        """Loss on fresh points; keeps the weights when it is the smallest so far."""
+        values = self.objective.unknown_values()
+        total = 0.0
+        for term in self.fresh_terms:
+            total += term.weight * float(term.residuals(values).square().mean(0).sum())
+        if total < self.best_validation:
+            self.best_validation = total
+            self.best = self._parameters()
+        return total
+
+    def _error(self) -> float:
+        if self.monitor is None:
+            return math.nan
+        points, values = self.monitor
+        with torch.no_grad():
+            return float((self.trial(points) - values).norm() / values.norm())
+
+    def _resample(self) -> None:
+        """Draw new points for every term that is not data; by residual where it is adaptive."""
+        values = self.objective.unknown_values()
+        adaptive = self.schedule.sampling == "rad" and not self._in_adam
+        method = "uniform" if self.schedule.sampling == "rad" else self.schedule.sampling
+        for term, requirement in zip(self.terms, self.requirements, strict=True):
+            if requirement.fixed:
+                continue
+            pool = requirement.count * (4 if requirement.adaptive and adaptive else 1)
+            points, extras = self._to_run(*requirement.draw(pool, self.generator, method))
+            if pool > requirement.count:
+                candidate = Term(term.name, requirement.residual, self.trial, points, extras)
+                size = candidate.residuals(values).norm(dim=-1)
+                chosen = residual_adaptive(
+                    points, size, requirement.count, self.generator
+                )
+                points, extras = points[chosen], [e[chosen] for e in extras]
+            term.bind(points, extras)
+        if hasattr(self.optimizer, "new_points"):
+            self.optimizer.new_points()
+
+    def _record(self, loss: float, validation: float, error: float) -> None:
+        row = (float(self.iteration), self.elapsed, loss, validation, error)
+        for column, value in zip(self.history.values(), row, strict=True):
+            column.append(value)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "iteration": self.iteration,
+            "elapsed": self.elapsed,
+            "best_validation": self.best_validation,
+            "reference_validation": self.reference_validation,
+            "stale": self.stale,
+            "parameters": self._parameters(),
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "points": [[term.points, list(term.extras)] for term in self.terms],
+            "history": {
+                name: torch.tensor(column, dtype=torch.float64)
+                for name, column in self.history.items()
+            },
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.iteration, self.elapsed = state["iteration"], state["elapsed"]
+        self.best_validation, self.stale = state["best_validation"], state["stale"]
+        self.reference_validation = state["reference_validation"]
+        self._restore(state["parameters"])
+        self.best = state["best"]
+        self.generator.set_state(state["generator"])
+        for term, (points, extras) in zip(self.terms, state["points"], strict=True):
+            term.bind(points, extras)
+        self.history = {name: column.tolist() for name, column in state["history"].items()}
+        self.optimizer = self._optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def resume(self) -> None:
+        """Continue from the checkpoint file."""
+        if self.checkpoint is None:
+            raise InvalidOption("resume needs the path of a checkpoint; give checkpoint=PATH.")
+        self.load(load_checkpoint(self.checkpoint, self.identity, self.device))
+
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            save_checkpoint(self.checkpoint, self.state(), self.identity)
+
+    def _fraction(self) -> float:
+        fractions = [0.0]
+        if self.time_limit:
+            fractions.append(self.elapsed / self.time_limit)
+        if self.schedule.max_iterations:
+            fractions.append(self.iteration / self.schedule.max_iterations)
+        return max(fractions)
+
+    def run(self) -> Outcome:
+        """Train until the schedule, the time limit, Ctrl-C or a plateau ends it.
+
+        Raises
+        ------
+        DivergedError
+            When the loss becomes NaN or infinite; the trial then holds the best finite weights, and
+            the checkpoint keeps them.
+        """
+        start = time.perf_counter() - self.elapsed
+        saved = time.perf_counter()
+        reason, interrupted = "", False
+        loss = validation = error = math.nan
+        with _interruptible() as stop, ProgressBar(self.title, self.progress) as bar:
+            while not reason:
+                self.elapsed = time.perf_counter() - start
+                if stop():
+                    reason, interrupted = "interrupted", True
+                elif self.time_limit is not None and self.elapsed >= self.time_limit:
+                    reason = f"time limit of {self.time_limit:g} s"
+                elif (
+                    self.schedule.max_iterations is not None
+                    and self.iteration >= self.schedule.max_iterations
+                ):
+                    reason = f"{self.schedule.max_iterations} iterations"
+                if reason:
+                    break
+                loss = self._step()
+                if not math.isfinite(loss):
+                    self._diverged(loss)
+                self.iteration += 1
+                stalled = getattr(self.optimizer, "stalled", False)
+                if self.iteration % self.schedule.cycle == 0 or stalled or self._stage_ends():
+                    validation = self.validate()
+                    error = self._error()
+                    self.elapsed = time.perf_counter() - start
+                    self._record(loss, validation, error)
+                    reason = self._plateau(validation, stalled)
+                    if self._stage_ends():
+                        self.optimizer = self._optimizer()
+                    self._resample()
+                elif self.iteration % 20 == 0:
+                    self._record(loss, math.nan, math.nan)
+                if self.checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                    self.elapsed = time.perf_counter() - start
+                    self._save()
+                    saved = time.perf_counter()
+                if self.iteration % 10 == 0:
+                    self._show(bar, loss, validation, error)
+            self.elapsed = time.perf_counter() - start
+            self._save()
+            validation = self.validate()
+            self._record(loss, validation, self._error())
+        self._restore(self.best)
+        self.elapsed = time.perf_counter() - start
+        self.objective.loss_and_gradient()
+        return Outcome(
+            reason,
+            self.iteration,
+            self.elapsed,
+            self.objective.term_losses(),
+            self.history,
+            interrupted,
+        )
+
+    def _stage_ends(self) -> bool:
+        return self.schedule.optimizer is not None and self.iteration == self.schedule.adam_steps
+
+    def _plateau(self, validation: float, stalled: bool) -> str:
+        if self._in_adam:
+            return ""
+        if validation < 0.95 * self.reference_validation:
+            self.reference_validation, self.stale = validation, 0
+            return ""
+        self.stale += 1
+        if self.stale < self.schedule.patience:
+            return ""
+        what = "the optimizer stalled" if stalled else "no 5 % smaller validation loss"
+        return f"{what} in {self.schedule.patience} cycles"
+
+    def _diverged(self, loss: float) -> None:
+        self._restore(self.best)
+        self._save()
+        kept = f" It is kept in {os.fspath(self.checkpoint)}." if self.checkpoint else ""
+        raise DivergedError(
+            f"the loss became {loss} at iteration {self.iteration}; the trial solution was set back to "
+            f"the best finite state.{kept} Lower the learning rate or use float64."
+        )
+
+    def _show(self, bar: ProgressBar, loss: float, validation: float, error: float) -> None:
+        figures: dict[str, float | int | str] = {"it": self.iteration, "loss": loss}
+        losses = self.objective.term_losses()
+        if len(losses) > 1:
+            figures.update({name: value for name, value in list(losses.items())[:4]})
+        if math.isfinite(validation):
+            figures["fresh"] = math.sqrt(validation)
+        if math.isfinite(error):
+            figures["error"] = error
+        bar.update(self._fraction(), figures)
+
+
+@dataclass
+class Honesty:
+    """Residuals and violations of a trained trial on fresh points (pinn.md §2.9)."""
+
+    trained: float
+    fresh: float
+    relative: float
+    growth: float | None
+    violations: dict[str, float] = field(default_factory=dict)
+
+    def verdict(self) -> list[str]:
+        """Reasons why the result is not to be trusted; empty where there are none."""
+        reasons = []
+        if self.trained > 0 and self.fresh / self.trained > FRESH_TO_TRAINED:
+            reasons.append(
+                f"the residual on fresh points is {self.fresh / self.trained:.0f} times that on the "
+                "training points: the points were fitted, not the equation"
+            )
+        if not self.relative <= RELATIVE_RESIDUAL:
+            reasons.append(
+                f"the residual on fresh points is {self.relative:.1e} of the equation's terms "
+                f"(more than {RELATIVE_RESIDUAL:g})"
+            )
+        if self.growth is not None and not self.growth <= 0.1:
+            reasons.append(
+                f"the residual integrated over time is {self.growth:.1e} of the solution: it may be "
+                "wrong altogether"
+            )
+        for name, value in self.violations.items():
+            if not value <= VIOLATION:
+                reasons.append(f"condition {name!r} is violated by {value:.1e}")
+        return reasons
+
+
+def examine(problem: PDE, training: Training, all_conditions: Sequence[Requirement]) -> Honesty:
+    """Judge the trained trial on points that it has not seen."""
+    objective = training.objective
+    values = objective.unknown_values()
+    interior = training.fresh_terms[0]
+    trained = float(training.terms[0].residuals(values).square().mean().sqrt())
+    fresh = float(interior.residuals(values).square().mean().sqrt())
+    scale, size = _scales(problem, interior, values)
+    growth = None
+    if problem.time is not None and all(problem.time_order(f) == 1 for f in problem.fields):
+        duration = problem.domain.time.duration
+        slope = _time_coefficient(problem)
+        if slope is not None and size > 0:
+            growth = fresh * duration / slope / size
+    generator = engine.generator(20_240_229)
+    violations = {}
+    for requirement in all_conditions:
+        draw = training._to_run(*requirement.draw(4000, generator, "uniform"))
+        term = Term(requirement.name, requirement.residual, training.trial, *draw)
+        violations[requirement.name] = float(term.residuals(values).abs().max()) / max(size, 1e-300)
+    return Honesty(trained, fresh, fresh / scale if scale else math.inf, growth, violations)
+
+
+def _time_coefficient(problem: PDE) -> float | None:
+    """|coefficient of u_t| where it is one number."""
+    slopes = set()
+    for residual in problem.residuals:
+        for unknown in problem.fields:
+            slope = sp.expand(residual).coeff(sp.Derivative(unknown, problem.time))
+            if slope != 0:
+                slopes.add(slope)
+    numbers = {abs(complex(s.subs(problem.values))) for s in slopes if not s.free_symbols
+               - set(problem.values)}
+    return min(numbers) if len(numbers) == len(slopes) and numbers else None
+
+
+def _scales(problem: PDE, interior: Term, unknowns: Sequence[Tensor]) -> tuple[float, float]:
+    """RMS of the equation's terms, Σ|terms|, and of the fields, on fresh points."""
+    terms = [
+        part
+        for residual in problem.residuals
+        for part in sp.Add.make_args(sp.expand(residual.doit()))
+    ]
+    count = len(problem.residuals)
+    parts = Residual(
+        [*terms, *problem.fields],
+        problem.fields,
+        problem.coordinates,
+        values=_known(problem),
+        unknowns=problem.unknowns,
+    )
+    some = interior.points[:4000]
+    values = Term("terms", parts, interior.trial, some).residuals(unknowns)
+    sizes = values[:, : len(terms)].abs().sum(-1) / count
+    fields = values[:, len(terms) :]
+    return float(sizes.square().mean().sqrt()), float(fields.square().mean().sqrt())

@@ -1,0 +1,281 @@
+"""The choice of resolution and step: both are refined until the solution stops changing."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pdeml.errors import DivergedError
+from pdeml.operators.symbol import Split
+from pdeml.solvers.etdrk4 import FourierGrid, Segment, Stepper, Trajectory, integrate
+from pdeml.solvers.trigonometric import STENCIL, hermite_weights
+
+FRAMES = {1: 512, 2: 64}  # stored states of a smooth solution, by dimension
+DYADIC_LEVELS = 12  # a rough initial value starts with steps of T·2⁻¹² and doubles them
+DYADIC_FRAMES = 48  # stored states per doubling
+SETTLED = 0.02  # part of the time after which a rough initial value must be resolved
+MAX_POINTS = {1: 8192, 2: 512}  # per axis, automatic choice
+MAX_STEPS = 2**18
+SPECTRUM = {torch.float64: 1e-12, torch.float32: 1e-6}  # where a spectrum counts as decayed
+ROUGH = 1e-9  # an initial spectrum that ends above this has a kink or a jump
+
+
+@dataclass(frozen=True)
+class Run:
+    """One integration at one resolution; `steps` is T over the step size."""
+
+    shape: tuple[int, ...]
+    steps: int
+    stepper: Stepper
+    trajectory: Trajectory
+
+    @property
+    def grid(self) -> FourierGrid:
+        return self.stepper.grid
+
+
+class Refinement:
+    """Runs of one problem at several resolutions, and how much they differ.
+
+    Parameters
+    ----------
+    problem, right : the declaration and its split right-hand side.
+    modes, fine : the initial value in Fourier space, and the grid that it lives on.
+    times : instants at which states must be stored.
+    device, dtype : of the run.
+    """
+
+    def __init__(
+        self,
+        problem: Any,
+        right: Split,
+        modes: Tensor,
+        fine: FourierGrid,
+        times: Sequence[float],
+        device: torch.device,
+        dtype: torch.dtype,
+    ):
+        self.problem, self.right, self.modes, self.fine = problem, right, modes, fine
+        self.device, self.dtype = device, dtype
+        self.start, self.end = problem.domain.time.start, problem.domain.time.end
+        self.span = self.end - self.start
+        self.dim = len(fine.shape)
+        self.frames = FRAMES[self.dim]
+        self.times = times
+        self.degree = 2 if right.degree is None else max(right.degree, 1)
+        self.symbol = right.multiplier(fine.wave, problem.values)
+        limit = MAX_POINTS[self.dim]
+        self.rough = self._share_beyond(limit) > ROUGH
+        outside = ~fine.within([limit / (self.degree + 1)] * self.dim)
+        decay = -self.symbol.real[:, outside]
+        self.smoothing = bool(decay.numel()) and decay.min().item() * self.span > 36
+        self.notes: list[str] = []
+
+    def _share_beyond(self, points: int) -> float:
+        """Largest initial mode that a grid of so many points does not retain, relative."""
+        outside = ~self.fine.within([points / (self.degree + 1)] * self.dim)
+        size = self.modes.abs()
+        if not outside.any():
+            return 0.0
+        return (size[:, outside].max() / size.max().clamp(min=1e-300)).item()
+
+    def first_shape(self) -> tuple[int, ...]:
+        """Smallest grid that resolves the initial value, or a middling one where none does."""
+        low, high = (64, MAX_POINTS[1]) if self.dim == 1 else (32, MAX_POINTS[2])
+        n = low
+        while n < high and self._share_beyond(n) > SPECTRUM[self.dtype] / 100:
+            n *= 2
+        return (high // 8 if n == high else n,) * self.dim
+
+    def plan(self, steps: int) -> list[Segment]:
+        """Segments between the times to hit, graded towards the start if that is rough."""
+        breaks = {self.start, self.end, *self.times}
+        if self.rough:
+            breaks |= {self.start + self.span * 2.0**-j for j in range(1, DYADIC_LEVELS + 1)}
+        ordered, segments = sorted(breaks), []
+        for a, b in itertools.pairwise(ordered):
+            frames, density = self.frames / self.span, steps / self.span
+            if self.rough:
+                age = max(a - self.start, self.span * 2.0**-DYADIC_LEVELS)
+                frames, density = DYADIC_FRAMES / age, max(density, steps / 16 / age)
+            kept = max(1, math.ceil(min(frames, density) * (b - a) * (1 - 1e-9)))
+            every = max(1, math.ceil(density * (b - a) / kept * (1 - 1e-9)))
+            segments.append(Segment(a, b, kept * every, every))
+        return segments
+
+    def run(self, shape: tuple[int, ...], steps: int) -> Run:
+        grid = FourierGrid(
+            self.fine.lower, self.fine.lengths, shape, self.fine.real, self.device, self.dtype
+        )
+        stepper = Stepper(self.right, self.problem.values, grid)
+        begin = grid.resample(self.modes, self.fine).to(self.device)
+        return Run(shape, steps, stepper, integrate(stepper, begin[None], self.plan(steps)))
+
+    def tail(self, run: Run) -> float:
+        """Largest of the outermost retained modes relative to the largest mode, over time."""
+        shell = torch.zeros((), dtype=torch.bool, device=self.device)
+        for k, n in zip(run.grid.numbers, run.grid.shape, strict=True):
+            shell = shell | (k.abs() * (self.degree + 1) >= 0.85 * n)
+        shell = shell & run.stepper.mask
+        settled = run.trajectory.times - self.start >= SETTLED * self.span
+        kept = settled if self.rough else torch.ones_like(settled)
+        size = run.trajectory.modes[kept].abs().flatten(1, 2).amax(1)
+        whole = size.flatten(1).amax(1).clamp(min=1e-300)
+        return (size[:, shell].amax(1) / whole).max().item()
+
+    def difference(self, coarse: Run, fine: Run) -> dict[str, float]:
+        """Relative L2 over space and time, and the maximum, of the difference of two runs."""
+        gaps = (fine.trajectory.times[:, None] - coarse.trajectory.times).abs()
+        common, partner = torch.nonzero(gaps <= 1e-9 * self.span, as_tuple=True)
+        times = fine.trajectory.times[common]
+        modes = fine.trajectory.modes[common].to(torch.complex128)
+        other = fine.grid.resample(coarse.trajectory.modes[partner], coarse.grid)
+        other = other.to(torch.complex128)
+        if self.has_tail:
+            resolved = fine.grid.resample(coarse.stepper.mask + 0j, coarse.grid).real > 0
+            begin = fine.grid.resample(self.modes, self.fine).to(self.device)
+            age = (times - self.start).reshape(-1, 1, *[1] * begin.dim())
+            flow = begin * torch.exp(fine.stepper.symbol * age)
+            other = torch.where(resolved, other, flow * fine.stepper.mask)
+        weights = fine.grid.parseval()
+        gap = modes - other
+        square = (weights * gap.abs() ** 2).flatten(1).sum(1)
+        norm = (weights * modes.abs() ** 2).flatten(1).sum(1)
+        total = torch.trapezoid(norm, times).clamp(min=1e-300)
+        exact = FourierGrid(
+            fine.grid.lower, fine.grid.lengths, fine.shape, fine.grid.real, self.device
+        )
+        largest = max(exact.inverse(part).abs().max().item() for part in gap.split(32))
+        return {
+            "l2_relative": math.sqrt((torch.trapezoid(square, times) / total).item()),
+            "linf": largest,
+        }
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether unresolved initial modes decay, so that their linear flow is worth adding."""
+        return self.rough and self.smoothing and self.dim == 1
+
+    def grown(self, shape: tuple[int, ...], tail: float) -> tuple[int, ...] | None:
+        """The next grid, as the exponential decay of the spectrum predicts; None at the limit."""
+        limit = MAX_POINTS[self.dim]
+        if max(shape) >= limit:
+            return None
+        wanted = math.log(SPECTRUM[self.dtype]) / math.log(min(tail, 0.5))
+        factor = min(max(1.1 * wanted, 1.3), 4.0)
+        return tuple(min(limit, _friendly(n * factor)) for n in shape)
+
+    def first_finite(self, shape: tuple[int, ...], steps: int, free_steps: bool) -> Run:
+        """A run at this resolution; free steps are halved until it does not diverge."""
+        while True:
+            try:
+                return self.run(shape, steps)
+            except DivergedError:
+                if not free_steps or 2 * steps > MAX_STEPS:
+                    raise
+                steps *= 2
+
+    def resolve(self, shape: tuple[int, ...], steps: int, free_steps: bool) -> Run:
+        """Refine in space until the spectrum has decayed."""
+        before = math.inf
+        while True:
+            run = self.first_finite(shape, steps, free_steps)
+            steps, tail = run.steps, self.tail(run)
+            larger = self.grown(shape, tail)
+            if tail <= SPECTRUM[self.dtype]:
+                return run
+            if larger is None:
+                self.notes.append(
+                    f"the spectrum has decayed to {tail:.1e} only at {shape[0]} points per axis"
+                )
+                return run
+            if free_steps and tail > 0.5 * before and 2 * steps <= MAX_STEPS:
+                steps *= 2  # no gain from more modes: the high ones may be noise of the time steps
+            shape, before = larger, tail
+
+    def refine(self, run: Run, tol: float) -> Run:
+        """Shorten the steps until the fourth-order error estimate is below the tolerance."""
+        ratio, before = 2.0, math.inf
+        while True:
+            steps = math.ceil(run.steps * ratio)
+            if steps > MAX_STEPS:
+                self.notes.append(f"stopped at {run.steps} steps; tolerance {tol:g} is not reached")
+                return run
+            finer = self.run(run.shape, steps)
+            change = self.difference(run, finer)["l2_relative"]
+            error = change / (ratio**4 - 1)
+            if error <= tol / 3:
+                return finer
+            if change > before / 2 and change < 1e-8:
+                self.notes.append(
+                    f"round-off: shorter steps no longer change less than {change:.1e}"
+                )
+                return finer
+            run, before = finer, change
+            ratio = min(max(1.1 * (3 * error / tol) ** 0.25, 1.5), 8.0)
+
+    def truncation(self) -> dict[str, float]:
+        """What the last quarter of the initial modes contributes at most, for a linear flow."""
+        grid = self.fine
+        outer = ~grid.within([0.375 * n for n in grid.shape])
+        growth = math.exp(min(700.0, max(0.0, self.symbol.real[:, outer].max().item() * self.span)))
+        size, weights = self.modes.abs(), grid.parseval()
+        whole = (weights * size**2).sum().clamp(min=1e-300)
+        return {
+            "l2_relative": growth * ((weights * (size * outer) ** 2).sum() / whole).sqrt().item(),
+            "linf": growth * (weights * size * outer).sum().item(),
+        }
+
+    def verified(self, run: Run) -> tuple[dict[str, float] | None, str]:
+        """The difference to a run with 3/4 of the points and half the steps."""
+        shape = tuple(max(4, 2 * round(0.375 * n)) for n in run.shape)
+        for steps in (run.steps // 2, run.steps):
+            try:
+                coarse = self.run(shape, max(1, steps))
+            except DivergedError:
+                continue
+            text = f"{'×'.join(map(str, shape))} points, dt = {self.span / max(1, steps):.3g}"
+            return self.difference(coarse, run), text
+        return None, ""
+
+
+def _friendly(n: float) -> int:
+    """The smallest 2^a or 3·2^a that is at least n: lengths that FFTs like."""
+    power = 2 ** math.ceil(math.log2(n) - 1e-12)
+    return power * 3 // 4 if power * 3 // 4 >= n and power >= 8 else power
+
+
+def _interpolation_error(times: Tensor, modes: Tensor, rates: Tensor, stride: int) -> float:
+    """Largest relative error midway between every `stride`-th frame, against the frames there."""
+    kept = torch.arange(0, len(times), stride)
+    middle = kept[:-1] + stride // 2
+    first = (torch.arange(len(middle)) - (STENCIL // 2 - 1)).clamp(0, max(len(kept) - STENCIL, 0))
+    nodes = kept[first[:, None] + torch.arange(min(STENCIL, len(kept)))]
+    values, slopes = hermite_weights(times[nodes], times[middle])
+    worst, scale = 0.0, modes.abs().pow(2).flatten(1).sum(1).max().sqrt().item() or 1.0
+    for place, node, value, slope in zip(middle, nodes, values, slopes, strict=True):
+        guess = torch.tensordot(value + 0j, modes[node], 1) + torch.tensordot(
+            slope + 0j, rates[node], 1
+        )
+        worst = max(worst, (guess - modes[place]).abs().pow(2).sum().sqrt().item() / scale)
+    return worst
+
+
+def thinned(trajectory: Trajectory, tol: float) -> tuple[Trajectory, float]:
+    """Drop frames while interpolation in time stays within the tolerance; also its error."""
+    times = trajectory.times
+    modes, rates = (a.to(torch.complex128) for a in (trajectory.modes, trajectory.rates))
+    error = math.nan
+    for stride in (32, 16, 8, 4, 2):
+        if (len(times) - 1) % stride or (len(times) - 1) // stride < STENCIL - 1:
+            continue
+        error = _interpolation_error(times, modes, rates, stride)
+        if error <= tol / 3:
+            return Trajectory(times[::stride], modes[::stride], rates[::stride]), error
+    return Trajectory(times, modes, rates), error / 2.0 ** (2 * STENCIL - 1)
