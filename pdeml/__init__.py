@@ -1,3 +1,79 @@
-"""pdeml: declare a partial differential equation once, solve it by every method."""
+"""pdeml: declare a partial differential equation once, solve it by every method.
+
+    import pdeml
+
+    solution = pdeml.solve(pdeml.problems.burgers(), "pinn")
+    print(solution.report)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pdeml import errors, problems
+    from pdeml.domains import Ball, Box, Disk, Interval, Polygon, Rectangle, Time
+    from pdeml.operators.pde import (
+        PDE,
+        Dirichlet,
+        Field,
+        Initial,
+        Neumann,
+        Parameter,
+        Periodic,
+        Robin,
+    )
+    from pdeml.operators.special import BurgersSine
+    from pdeml.solvers import Solution, load, solve
+
+__all__ = [
+    "PDE",
+    "Ball",
+    "Box",
+    "BurgersSine",
+    "Dirichlet",
+    "Disk",
+    "Field",
+    "Initial",
+    "Interval",
+    "Neumann",
+    "Parameter",
+    "Periodic",
+    "Polygon",
+    "Rectangle",
+    "Robin",
+    "Solution",
+    "Time",
+    "__version__",
+    "errors",
+    "load",
+    "problems",
+    "solve",
+]
+
+# torch and sympy take two seconds: they are loaded when the first of these names is used
+_HOMES = {
+    "pdeml.domains": ("Ball", "Box", "Disk", "Interval", "Polygon", "Rectangle", "Time"),
+    "pdeml.operators.pde": (
+        *("PDE", "Dirichlet", "Field", "Initial"),
+        *("Neumann", "Parameter", "Periodic", "Robin"),
+    ),
+    "pdeml.operators.special": ("BurgersSine",),
+    "pdeml.solvers": ("Solution", "load", "solve"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("errors", "problems"):
+        return importlib.import_module(f"pdeml.{name}")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'pdeml' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

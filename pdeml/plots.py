@@ -263,7 +263,6 @@ def animation(data: xarray.Dataset, reference: xarray.Dataset | None = None) -> 
         There is no time axis.
     """
     from matplotlib.animation import FuncAnimation
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     arrays = [_real(a) for a in data.data_vars.values()]
@@ -275,7 +274,6 @@ def animation(data: xarray.Dataset, reference: xarray.Dataset | None = None) -> 
     flat = arrays[0].ndim == 2
     columns = 1 if flat or reference is None else 2
     drawing = Figure(figsize=(6 * columns, 3.8 * len(arrays)), dpi=80, layout="constrained")
-    FigureCanvasAgg(drawing)
     panels = _panels(drawing, len(arrays), columns)
     picks = np.linspace(0, arrays[0].sizes[time] - 1, FRAMES).round().astype(int)
     updates: list[tuple[Any, xarray.DataArray]] = []

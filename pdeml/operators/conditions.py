@@ -108,13 +108,13 @@ class _Boundary(ABC):
         if isinstance(self.on, bool | BooleanAtom):
             raise InvalidProblem(
                 f"{kind}({text(self.field)}, …) is given on={self.on}: the relation is "
-                f"{str(self.on).lower()} at every point. Give a part's name, a relation that depends "
-                "on the coordinates, or nothing for the whole boundary."
+                f"{str(self.on).lower()} at every point. Give a part's name, a relation that "
+                "depends on the coordinates, or nothing for the whole boundary."
             )
         if self.on is not None and not isinstance(self.on, str | Boolean):
             raise InvalidProblem(
-                f"{kind}({text(self.field)}, …) is given on={self.on!r}; give a part's name, a SymPy "
-                "relation such as x < 0, or nothing for the whole boundary."
+                f"{kind}({text(self.field)}, …) is given on={self.on!r}; give a part's name, a "
+                "SymPy relation such as x < 0, or nothing for the whole boundary."
             )
 
     @classmethod
@@ -158,10 +158,10 @@ class Dirichlet(_Boundary):
     Parameters
     ----------
     field : the field u.
-    value : expression of the coordinates (time included) and parameters, or a number. Only its values
-        on the boundary matter.
-    on : name of a part of the boundary, or a SymPy relation such as ``x < 0`` (or ``&``, ``|``, ``~`` of
-        such); the whole boundary by default.
+    value : expression of the coordinates (time included) and parameters, or a number. Only its
+        values on the boundary matter.
+    on : name of a part of the boundary, or a SymPy relation such as ``x < 0`` (or ``&``, ``|``,
+        ``~`` of such); the whole boundary by default.
 
     Raises
     ------

@@ -16,7 +16,7 @@ MAX_NAME = 200
 
 
 def check_name(name: object, what: str) -> str:
-    """The name itself; InvalidProblem unless it is a non-empty printable string of bounded length."""
+    """The name itself; InvalidProblem unless it is a short non-empty printable string."""
     if not isinstance(name, str) or not name or len(name) > MAX_NAME or not name.isprintable():
         shown = repr(name)
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
@@ -84,7 +84,7 @@ def Field(name: str, *coordinates: sp.Symbol, dtype: type = float) -> Any:
     if not coordinates or len(set(coordinates)) < len(coordinates):
         given = ", ".join(c.name for c in coordinates) or "none"
         raise InvalidProblem(
-            f"field {name} needs one or more distinct coordinates, given: {given}."
+            f"field {name} needs distinct coordinates, one or more; given: {given}."
         )
     # the assumption carries the dtype, so it survives every SymPy operation
     assumption = {"real": True} if dtype is float else {"complex": True}
@@ -115,14 +115,14 @@ class Parameter(sp.Symbol):
     Raises
     ------
     InvalidProblem
-        For NaN or infinity, a non-positive value of a positive parameter, a value outside the range, a
-        fractional value of an integer parameter, or an empty range.
+        For NaN or infinity, a non-positive value of a positive parameter, a value outside the
+        range, a fractional value of an integer parameter, or an empty range.
 
     Notes
     -----
     Parameters are equal when name, assumptions, value and range are. SymPy caches expressions by
-    equality: were the value left out, ``nu * u`` could return an older product that holds an older value.
-    A problem looks its parameters up by name, so ``problem.with_parameters(nu=0.1)`` needs no object.
+    equality: were the value left out, ``nu * u`` could return an older product with an older value.
+    A problem looks its parameters up by name: ``problem.with_parameters(nu=0.1)`` needs no object.
 
     Examples
     --------
@@ -165,7 +165,7 @@ class Parameter(sp.Symbol):
                 )
             if positive and low <= 0:
                 raise InvalidProblem(
-                    f"parameter {name} is positive, but its range starts at {low:g}; start it above 0."
+                    f"parameter {name} is positive, but its range starts at {low:g}; start above 0."
                 )
             bounds = (low, high)
         number: float | None = None

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Self
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.logic.boolalg import Boolean, BooleanAtom
 
-from pdeml.domains import Box, Domain, SpaceTime, domain_from_dict
+from pdeml.domains import Box, Domain, SpaceTime
 from pdeml.errors import InvalidFile, InvalidOption, InvalidProblem
 from pdeml.operators.conditions import (
-    BOUNDARY,
     Condition,
     Dirichlet,
     Initial,
@@ -25,13 +23,11 @@ from pdeml.operators.conditions import (
     Robin,
 )
 from pdeml.operators.fields import (
-    MAX_NAME,
     Field,
     Parameter,
     as_expression,
     check_name,
     field_dtype,
-    is_field,
 )
 from pdeml.operators.posedness import (
     check_conditions,
@@ -41,7 +37,8 @@ from pdeml.operators.posedness import (
     check_symbols,
 )
 from pdeml.operators.printing import latex, latex_number, latex_text, text
-from pdeml.operators.serialization import decode, encode
+from pdeml.operators.saved import parse_json, read_declaration, write_declaration
+from pdeml.operators.serialization import encode
 
 __all__ = [
     "PDE",
@@ -57,11 +54,6 @@ __all__ = [
     "pde_from_json",
 ]
 
-FORMAT = "pdeml.pde"
-VERSION = 1
-MAX_TEXT = 2**24
-"""Longest accepted JSON text, in characters."""
-
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class PDE:
@@ -70,16 +62,17 @@ class PDE:
     Parameters
     ----------
     name : for reports and files.
-    equations : ``sp.Eq(left, right)``, or expressions that vanish; as many as there are fields. Any order
-        in space, up to second order in time; equations without time derivatives (constraints) may stand
-        beside evolution equations.
+    equations : ``sp.Eq(left, right)``, or expressions that vanish; as many as there are fields. Any
+        order in space, up to second order in time; equations without time derivatives (constraints)
+        may stand beside evolution equations.
     domain : where, with the coordinates (time last): ``Interval(x, -1, 1) * Time(t, 0, 1)``.
     conditions : `Initial`, `Dirichlet`, `Neumann`, `Robin`, `Periodic`.
-    exact : ``{field: expression}`` of coordinates and parameters for every field, where it is known.
+    exact : ``{field: expression}`` of coordinates and parameters for every field, where it is
+        known.
     description : one sentence.
     fields : the order of the fields; by name where it is not given.
-    unknowns : parameters (or their names) that are to be identified from data; a parameter without a value
-        is unknown too. Data complete such a problem, so missing conditions are accepted.
+    unknowns : parameters (or their names) that are to be identified from data; a parameter without
+        a value is unknown too. Data complete such a problem, so missing conditions are accepted.
 
     Attributes
     ----------
@@ -151,27 +144,27 @@ class PDE:
         self._set(fields=self._ordered_fields(fields))
         self._set(conditions=self._checked_conditions(conditions))
         self._set(exact=self._checked_exact(exact))
-        held = [p for e in self._expressions for p in e.atoms(Parameter)]
+        held = [p for _, e in self._expressions for p in e.atoms(Parameter)]
         self._set(parameters=tuple(sorted(set(held), key=lambda p: p.name)))
         check_names(self.coordinates, self.fields, self.parameters, name)
         check_counts(self.residuals, self.fields, name)
         named = {self.find_parameter(p) for p in unknowns}
-        self._set(
-            unknowns=tuple(p for p in self.parameters if p in named or p.value is None)
-        )
+        self._set(unknowns=tuple(p for p in self.parameters if p in named or p.value is None))
         check_conditions(
             self.conditions, self.fields, domain, self._orders, name, bool(self.unknowns)
         )
-        for expression in self._expressions:
+        for where, expression in self._expressions:
             # what is accepted is what can be saved: one table, one set of limits
-            encode(expression)
+            encode(expression, where)
 
     def _set(self, **attributes: Any) -> None:
         for name, value in attributes.items():
             object.__setattr__(self, name, value)
 
     def _checked_equations(self, given: Any) -> tuple[sp.Eq, ...]:
-        given = [given] if isinstance(given, sp.Basic | bool) else list(given)
+        if isinstance(given, sp.Basic | bool) or not isinstance(given, Iterable):
+            given = [given]
+        given = list(given)
         if not given:
             raise InvalidProblem(f"problem {self.name!r} has no equation; give sp.Eq(left, right).")
         equations = []
@@ -188,11 +181,18 @@ class PDE:
                 sides = (equation, sp.Integer(0))
             if not all(isinstance(side, sp.Expr) for side in sides):
                 raise InvalidProblem(
-                    f"{where} is {equation!r}; give sp.Eq(left, right) or an expression that vanishes."
+                    f"{where} is {equation!r}; give sp.Eq(left, right) or an expression that "
+                    "vanishes."
                 )
             left, right = (_differentiated(side) for side in sides)
             equation = sp.Eq(left, right, evaluate=False)
             check_symbols(equation, where, self.coordinates)
+            for derivative in equation.atoms(sp.Derivative):
+                if not isinstance(derivative.expr, AppliedUndef):
+                    raise InvalidProblem(
+                        f"{where} holds {text(derivative)}, which SymPy cannot differentiate; "
+                        "write the derivative out."
+                    )
             held = sorted((left - right).atoms(AppliedUndef), key=str)
             if not held:
                 raise InvalidProblem(f"{where} holds no field: {text(equation)}.")
@@ -214,23 +214,25 @@ class PDE:
         for field in given:
             if field not in held:
                 raise InvalidProblem(
-                    f"problem {self.name!r} is given the field {text(field)}, which is in no equation; "
-                    f"the equations hold {', '.join(names)}."
+                    f"problem {self.name!r} is given the field {text(field)}, which is in no "
+                    f"equation; the equations hold {', '.join(names)}."
                 )
         if len(given) != len(held):
             raise InvalidProblem(
-                f"problem {self.name!r} is given {len(given)} fields in fields=; the equations hold "
-                f"{', '.join(names)}. Name each once."
+                f"problem {self.name!r} is given {len(given)} fields in fields=; the equations "
+                f"hold {', '.join(names)}. Name each once."
             )
         return tuple(given)
 
     def _checked_conditions(self, given: Any) -> tuple[Condition, ...]:
-        given = (given,) if isinstance(given, Condition) else tuple(given)
+        if isinstance(given, Condition) or not isinstance(given, Iterable):
+            given = (given,)
+        given = tuple(given)
         for condition in given:
             if not isinstance(condition, Condition):
                 raise InvalidProblem(
-                    f"problem {self.name!r} has the condition {condition!r}; give Initial, Dirichlet, "
-                    "Neumann, Robin or Periodic."
+                    f"problem {self.name!r} has the condition {condition!r}; give Initial, "
+                    "Dirichlet, Neumann, Robin or Periodic."
                 )
         return tuple(condition.map(_differentiated) for condition in given)
 
@@ -239,9 +241,9 @@ class PDE:
             return None
         names = ", ".join(f.func.__name__ for f in self.fields)
         if not isinstance(given, Mapping) or set(given) != set(self.fields):
+            shown = map(text, given) if isinstance(given, Mapping) else [type(given).__name__]
             raise InvalidProblem(
-                f"the exact solution of {self.name!r} is given for "
-                f"{', '.join(map(text, given)) if isinstance(given, Mapping) else type(given).__name__}; "
+                f"the exact solution of {self.name!r} is given for {', '.join(shown)}; "
                 f"give {{field: expression}} for each of {names}."
             )
         exact = {}
@@ -249,21 +251,26 @@ class PDE:
             where = f"the exact solution {field.func.__name__} of problem {self.name!r}"
             value = _differentiated(as_expression(given[field], where))
             if value.atoms(AppliedUndef):
-                raise InvalidProblem(f"{where} holds a field; give it in coordinates and parameters.")
+                raise InvalidProblem(
+                    f"{where} holds a field; give it in coordinates and parameters."
+                )
             check_symbols(value, where, self.coordinates)
             check_real(value, where, [field])
             exact[field] = value
         return exact
 
     @property
-    def _expressions(self) -> list[sp.Basic]:
-        """Every expression of the declaration."""
-        found: list[sp.Basic] = [side for e in self.equations for side in e.args]
+    def _expressions(self) -> Iterator[tuple[str, sp.Basic]]:
+        """Every expression of the declaration, and what it is."""
+        for i, equation in enumerate(self.equations):
+            for side in equation.args:
+                yield f"equation {i + 1} of problem {self.name!r}", side
         for condition in self.conditions:
-            found.extend(condition.expressions)
             on = getattr(condition, "on", None)
-            found.extend([on] if isinstance(on, Boolean) else [])
-        return [*found, *(self.exact or {}).values()]
+            for expression in (*condition.expressions, *([on] if isinstance(on, Boolean) else [])):
+                yield f"{condition!r} of problem {self.name!r}", expression
+        for field, expression in (self.exact or {}).items():
+            yield f"the exact solution {field.func.__name__} of problem {self.name!r}", expression
 
     @cached_property
     def residuals(self) -> tuple[sp.Expr, ...]:
@@ -338,7 +345,7 @@ class PDE:
         )
 
     def with_parameters(
-        self, values: Mapping[str | Parameter, Any] | None = None, **named: Any
+        self, values: Mapping[str | Parameter, Any] | None = None, /, **named: Any
     ) -> PDE:
         """The same problem with other values of parameters; they are known then.
 
@@ -359,9 +366,9 @@ class PDE:
         return self._rebuilt(new, unknowns, self.exact)
 
     def with_unknown(
-        self, guesses: Mapping[str | Parameter, Any] | None = None, **named: Any
+        self, guesses: Mapping[str | Parameter, Any] | None = None, /, **named: Any
     ) -> PDE:
-        """The inverse problem: parameters become unknown, with an initial guess (None for no guess).
+        """The inverse problem: parameters become unknown, with an initial guess (or None).
 
         An exact solution that depends on one of them is dropped, as its true value is not known.
 
@@ -397,22 +404,18 @@ class PDE:
         def replaced(e: sp.Basic) -> sp.Basic:
             return e.xreplace(dict(new))
 
-        lost = {p.name for p in self.parameters} if exact is not self.exact else set()
         equations = [
             sp.Eq(*(replaced(side) for side in e.args), evaluate=False) for e in self.equations
         ]
-        conditions = [c.map(replaced) for c in self.conditions]
-        held = {p.name for e in equations for p in e.atoms(Parameter)}
-        held |= {p.name for c in conditions for e in c.expressions for p in e.atoms(Parameter)}
         return PDE(
             self.name,
             equations,
             self.domain,
-            conditions,
+            [c.map(replaced) for c in self.conditions],
             exact and {f: replaced(e) for f, e in exact.items()},
             self.description,
             fields=self.fields,
-            unknowns=[n for n in unknowns if n in held or n not in lost],
+            unknowns=unknowns,
         )
 
     # Text, LaTeX, JSON
@@ -462,7 +465,8 @@ class PDE:
             time = self.domain.time
             boxed.append((time.symbol, time.start, time.end))
         parts += [
-            rf"{latex(c)} \in \left[{latex_number(a)}, {latex_number(b)}\right]" for c, a, b in boxed
+            rf"{latex(c)} \in \left[{latex_number(a)}, {latex_number(b)}\right]"
+            for c, a, b in boxed
         ]
         return r",\quad ".join(parts)
 
@@ -485,33 +489,7 @@ class PDE:
 
     def to_dict(self) -> dict[str, Any]:
         """The declaration as a JSON-able dictionary; `from_dict` gives it back exactly."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "name": self.name,
-            "description": self.description,
-            "coordinates": [
-                {"name": c.name, "assumptions": dict(c.assumptions0)} for c in self.coordinates
-            ],
-            "parameters": [
-                {
-                    "name": p.name,
-                    "value": p.value,
-                    "range": None if p.range is None else list(p.range),
-                    "positive": bool(p.is_positive),
-                    "integer": bool(p.is_integer),
-                }
-                for p in self.parameters
-            ],
-            "unknowns": [p.name for p in self.unknowns],
-            "fields": [
-                {"name": f.func.__name__, "dtype": field_dtype(f).__name__} for f in self.fields
-            ],
-            "domain": self.domain.to_dict(),
-            "equations": [[encode(side) for side in e.args] for e in self.equations],
-            "conditions": [_condition_to_dict(c) for c in self.conditions],
-            "exact": self.exact and {f.func.__name__: encode(e) for f, e in self.exact.items()},
-        }
+        return write_declaration(self)
 
     def to_json(self, indent: int | None = None) -> str:
         """The declaration as JSON text; `from_json` gives back an equal problem."""
@@ -526,16 +504,7 @@ class PDE:
         InvalidFile
             If the text does not describe a valid problem.
         """
-        if not isinstance(text, str) or len(text) > MAX_TEXT:
-            raise InvalidFile(
-                f"a saved problem must be JSON text of at most {MAX_TEXT} characters; given is "
-                f"{type(text).__name__} of length {len(text)}."
-            )
-        try:
-            data = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise InvalidFile(f"a saved problem is not valid JSON: {error}") from None
-        return cls.from_dict(data)
+        return cls.from_dict(parse_json(text))
 
     @classmethod
     def from_dict(cls, data: Any) -> Self:
@@ -546,15 +515,9 @@ class PDE:
         InvalidFile
             If it does not describe a valid problem.
         """
-        form, version = (data.get(k) if isinstance(data, dict) else None for k in ("format", "version"))
-        if form != FORMAT or version != VERSION:
-            raise InvalidFile(
-                f"this is no saved problem: its format is {form!r}, version {version!r}; expected are "
-                f"{FORMAT!r}, {VERSION}."
-            )
         try:
-            return cls(**_read(data))
-        except (InvalidProblem, InvalidOption) as error:
+            return cls(**read_declaration(data))
+        except (InvalidProblem, InvalidOption, RecursionError) as error:
             raise InvalidFile(f"a saved problem is not valid: {error}") from error
 
 
@@ -573,143 +536,3 @@ def _differentiated(expression: sp.Expr) -> sp.Expr:
 def _guess(parameter: Parameter) -> str:
     shown = "no guess" if parameter.value is None else f"guess {parameter.value:.6g}"
     return f"{parameter} ({shown})"
-
-
-def _condition_to_dict(condition: Condition) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "kind": type(condition).__name__,
-        "field": condition.field.func.__name__,
-        "expressions": [encode(e) for e in condition.expressions],
-    }
-    if isinstance(condition, Initial):
-        data["order"] = condition.order
-    elif isinstance(condition, Periodic):
-        data["axis"] = condition.axis.name
-    else:
-        data["on"] = encode(condition.on) if isinstance(condition.on, Boolean) else condition.on
-    return data
-
-
-_KINDS: Mapping[str, type] = MappingProxyType(
-    {kind.__name__: kind for kind in (Initial, *BOUNDARY, Periodic)}
-)
-_EXPRESSIONS: Mapping[str, int] = MappingProxyType(
-    {"Initial": 1, "Dirichlet": 1, "Neumann": 1, "Robin": 3, "Periodic": 0}
-)
-_ASSUMPTIONS = frozenset(
-    "algebraic antihermitian commutative complex composite even extended_negative "
-    "extended_nonnegative extended_nonpositive extended_nonzero extended_positive extended_real "
-    "finite hermitian imaginary infinite integer irrational negative noninteger nonnegative "
-    "nonpositive nonzero odd positive prime rational real transcendental zero".split()
-)
-
-
-def _entry(data: Mapping[str, Any], key: str, kind: Any) -> Any:
-    value = data.get(key) if isinstance(data, dict) else None
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise InvalidFile(f"a saved problem has no valid entry {key!r}.")
-    return value
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not finite")
-
-
-def _read(data: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of PDE from its saved form."""
-    coordinates = [_read_coordinate(c) for c in _entry(data, "coordinates", list)]
-    symbols = {c.name: c for c in coordinates}
-    parameters = [_read_parameter(p) for p in _entry(data, "parameters", list)]
-    fields = [_read_field(f, coordinates) for f in _entry(data, "fields", list)]
-    names: dict[str, sp.Basic] = dict(symbols)
-    names |= {p.name: p for p in parameters} | {f.func.__name__: f for f in fields}
-    if len(names) < len(coordinates) + len(parameters) + len(fields):
-        raise InvalidFile("a saved problem uses one name for two things.")
-    domain = domain_from_dict(_entry(data, "domain", dict), symbols)
-    if domain.coordinates != tuple(coordinates):
-        raise InvalidFile("a saved problem has other coordinates than its domain.")
-    equations = []
-    for sides in _entry(data, "equations", list):
-        if not isinstance(sides, list) or len(sides) != 2:
-            raise InvalidFile("a saved problem has an equation that is no [left, right].")
-        left, right = (_read_number(side, names) for side in sides)
-        equations.append(sp.Eq(left, right, evaluate=False))
-    exact = data.get("exact")
-    if exact is not None:
-        if not isinstance(exact, dict) or exact.keys() != {f.func.__name__ for f in fields}:
-            raise InvalidFile("a saved problem has an exact solution that is not one per field.")
-        exact = {names[name]: _read_number(tree, names) for name, tree in exact.items()}
-    return {
-        "name": _entry(data, "name", str),
-        "equations": equations,
-        "domain": domain,
-        "conditions": [
-            _read_condition(c, names, domain) for c in _entry(data, "conditions", list)
-        ],
-        "exact": exact,
-        "description": _entry(data, "description", str),
-        "fields": fields,
-        "unknowns": _entry(data, "unknowns", list),
-    }
-
-
-def _read_number(tree: Any, names: Mapping[str, sp.Basic]) -> sp.Expr:
-    value = decode(tree, names)
-    if not isinstance(value, sp.Expr):
-        raise InvalidFile("a saved problem has a relation where a number belongs.")
-    return value
-
-
-def _read_coordinate(data: Any) -> sp.Symbol:
-    name = check_name(_entry(data, "name", str), "coordinate")
-    assumptions = _entry(data, "assumptions", dict)
-    valid = all(type(v) is bool for v in assumptions.values())
-    if not assumptions.keys() <= _ASSUMPTIONS or not valid:
-        raise InvalidFile(f"the saved coordinate {name!r} has unknown assumptions.")
-    try:
-        symbol = sp.Symbol(name, **assumptions)
-    except ValueError as error:
-        raise InvalidFile(f"the saved coordinate {name!r} contradicts itself: {error}") from error
-    if not symbol.is_commutative:
-        raise InvalidFile(f"the saved coordinate {name!r} does not commute.")
-    return symbol
-
-
-def _read_parameter(data: Any) -> Parameter:
-    name = _entry(data, "name", str)
-    value, span = data.get("value"), data.get("range")
-    if isinstance(value, str | list | dict) or not isinstance(span, list | None):
-        raise InvalidFile(f"the saved parameter {name[:MAX_NAME]!r} has no number as its value.")
-    signs = [_entry(data, key, bool) for key in ("positive", "integer")]
-    return Parameter(name, value, None if span is None else tuple(span), *signs)
-
-
-def _read_field(data: Any, coordinates: Sequence[sp.Symbol]) -> Any:
-    dtype = {"float": float, "complex": complex}.get(_entry(data, "dtype", str))
-    if dtype is None:
-        raise InvalidFile("a saved field is neither float nor complex.")
-    return Field(_entry(data, "name", str), *coordinates, dtype=dtype)
-
-
-def _read_condition(data: Any, names: Mapping[str, sp.Basic], domain: Domain) -> Condition:
-    kind = _entry(data, "kind", str)
-    field = names.get(_entry(data, "field", str))
-    if kind not in _KINDS or not is_field(field):
-        raise InvalidFile("a saved condition is of an unknown kind or for an unknown field.")
-    trees = _entry(data, "expressions", list)
-    if len(trees) != _EXPRESSIONS[kind]:
-        raise InvalidFile(f"a saved {kind} has {len(trees)} expressions.")
-    expressions = [_read_number(tree, names) for tree in trees]
-    if kind == "Initial":
-        order = _entry(data, "order", int)
-        if not isinstance(domain, SpaceTime) or not 0 <= order <= 8:
-            raise InvalidFile("a saved Initial has no valid order, or stands in a steady problem.")
-        time = domain.time.symbol
-        return Initial(sp.Derivative(field, (time, order)) if order else field, *expressions)
-    if kind == "Periodic":
-        return Periodic(field, names.get(_entry(data, "axis", str)))
-    on = data.get("on")
-    if isinstance(on, dict):
-        on = decode(on, names)
-    condition: Condition = _KINDS[kind](field, *expressions, on)
-    return condition

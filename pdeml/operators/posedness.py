@@ -33,7 +33,7 @@ def check_symbols(
     coordinates: Sequence[sp.Symbol],
     allowed: Sequence[sp.Symbol] | None = None,
 ) -> None:
-    """Every symbol is a parameter or one of the allowed coordinates, every function a known field."""
+    """Every symbol is a parameter or an allowed coordinate, every function a declared field."""
     allowed = coordinates if allowed is None else allowed
     for function in sorted(expression.atoms(AppliedUndef), key=str):
         _check_function(function, where, coordinates)
@@ -42,17 +42,18 @@ def check_symbols(
             continue
         if symbol in coordinates:
             raise InvalidProblem(
-                f"{where} depends on {symbol}; it may depend on {_names(allowed) or 'no coordinate'} "
-                "and parameters."
+                f"{where} depends on {symbol}; it may depend on "
+                f"{_names(allowed) or 'no coordinate'} and parameters."
             )
         if str(symbol) in [c.name for c in coordinates]:
             raise InvalidProblem(
-                f"{where} holds a symbol {symbol} that is not the coordinate {symbol} of the domain: "
-                "their assumptions differ. Use one symbol in both, for instance "
+                f"{where} holds a symbol {symbol} that is not the coordinate {symbol} of the "
+                "domain: their assumptions differ. Use one symbol in both, for instance "
                 f'sp.Symbol("{symbol}", real=True).'
             )
         raise InvalidProblem(
-            f"{where} holds the unknown symbol {symbol}; the coordinates are {_names(coordinates)}. "
+            f"{where} holds the unknown symbol {symbol}; the coordinates are "
+            f"{_names(coordinates)}. "
             f'Declare a coefficient by Parameter("{symbol}", value).'
         )
 
@@ -69,7 +70,8 @@ def _check_function(f: AppliedUndef, where: str, coordinates: Sequence[sp.Symbol
         reason = ": their assumptions differ" if same else ""
         raise InvalidProblem(
             f"{where} holds the field {f}, which is not declared over the domain's coordinates "
-            f"({_names(coordinates)}){reason}; declare it by {name} = {mend} with the domain's symbols."
+            f"({_names(coordinates)}){reason}; declare it by {name} = {mend} with the domain's "
+            "symbols."
         )
 
 
@@ -95,7 +97,8 @@ def check_names(
                 )
             if name in owners:
                 raise InvalidProblem(
-                    f"problem {problem!r} has a {owners[name]} and a {kind} named {name}; rename one."
+                    f"problem {problem!r} has a {owners[name]} and a {kind} named {name}; rename "
+                    "one."
                 )
             owners[name] = kind
 
@@ -109,8 +112,8 @@ def check_counts(
     unknowns = f"{len(fields)} field{'s' * (len(fields) != 1)} ({names})"
     if len(residuals) < len(fields):
         raise InvalidProblem(
-            f"problem {problem!r} is under-determined: {count} for {unknowns}. Add equations, or make "
-            "a given quantity a Parameter or an expression."
+            f"problem {problem!r} is under-determined: {count} for {unknowns}. Add equations, or "
+            "make a given quantity a Parameter or an expression."
         )
     if len(residuals) > len(fields):
         raise InvalidProblem(f"problem {problem!r} is over-determined: {count} for {unknowns}.")
@@ -118,15 +121,16 @@ def check_counts(
         for i in range(j):
             if residual in (residuals[i], -residuals[i]):
                 raise InvalidProblem(
-                    f"problem {problem!r} is under-determined: equations {i + 1} and {j + 1} are the "
-                    "same."
+                    f"problem {problem!r} is under-determined: equations {i + 1} and {j + 1} are "
+                    "the same."
                 )
     holds = [[bool(r.has(f)) for f in fields] for r in residuals]
     match = maximum_bipartite_matching(csr_array(np.array(holds, dtype=int)), perm_type="row")
     free = [f.func.__name__ for f, row in zip(fields, match, strict=True) if row < 0]
     if free:
         raise InvalidProblem(
-            f"problem {problem!r} is under-determined: no choice of one equation per field leaves an "
+            f"problem {problem!r} is under-determined: no choice of one equation per field leaves "
+            "an "
             f"equation for {', '.join(free)}, because other equations repeat the remaining fields."
         )
 
@@ -147,8 +151,8 @@ def check_conditions(
         _check_function(condition.field, where, domain.coordinates)
         if condition.field not in fields:
             raise InvalidProblem(
-                f"{where} is for the field {condition.field.func.__name__}, which is in no equation; "
-                f"the fields are {', '.join(f.func.__name__ for f in fields)}."
+                f"{where} is for the field {condition.field.func.__name__}, which is in no "
+                f"equation; the fields are {', '.join(f.func.__name__ for f in fields)}."
             )
         if isinstance(condition, Initial):
             _check_initial(condition, where, time, space, orders[condition.field])
@@ -158,7 +162,8 @@ def check_conditions(
         for expression in condition.expressions:
             if expression.atoms(AppliedUndef):
                 raise InvalidProblem(
-                    f"{where} holds a field in its value; values may hold coordinates and parameters."
+                    f"{where} holds a field in its value; values may hold coordinates and "
+                    "parameters."
                 )
             check_symbols(expression, where, domain.coordinates, allowed)
             check_real(expression, where, [condition.field])
@@ -169,8 +174,8 @@ def check_conditions(
         ):
             axes = _names(space.coordinates) if isinstance(space, Box) else "none"
             raise InvalidProblem(
-                f"{where} is not along an axis of a box; the axes of {space!r} that can be periodic "
-                f"are: {axes}."
+                f"{where} is not along an axis of a box; the axes of {space!r} that can be "
+                f"periodic are: {axes}."
             )
     _check_repetition(conditions, space, problem)
     _check_periodic_faces(conditions, domain, space, problem)
@@ -213,7 +218,8 @@ def _check_initial(
         )
         raise InvalidProblem(
             f"{where} is one too many: the equations hold {name} with {orders[time]} time "
-            f"derivative{'s' * (orders[time] != 1)}. Initial conditions accepted for it: {accepted}."
+            f"derivative{'s' * (orders[time] != 1)}. Initial conditions accepted for it: "
+            f"{accepted}."
         )
 
 
@@ -227,8 +233,8 @@ def _check_place(on: str | Boolean | None, where: str, domain: Domain, space: Do
         for symbol in sorted(on.free_symbols, key=str):
             if isinstance(symbol, Parameter):
                 raise InvalidProblem(
-                    f"{where} is on {text(on)}, which depends on the parameter {symbol}; a part of the "
-                    "boundary is described by coordinates and numbers."
+                    f"{where} is on {text(on)}, which depends on the parameter {symbol}; a part of "
+                    "the boundary is described by coordinates and numbers."
                 )
         if on.atoms(AppliedUndef):
             raise InvalidProblem(f"{where} is on {text(on)}, which depends on a field.")
@@ -239,8 +245,8 @@ def _check_place(on: str | Boolean | None, where: str, domain: Domain, space: Do
             nowhere = not any(_holds_on_face(on, domain, 0, side, where) for side in (0, 1))
         if nowhere:
             raise InvalidProblem(
-                f"{where} is on a part that does not exist: {text(on)} holds nowhere on the boundary "
-                f"of {space!r}."
+                f"{where} is on a part that does not exist: {text(on)} holds nowhere on the "
+                f"boundary of {space!r}."
             )
 
 
@@ -267,9 +273,7 @@ def _certainly_false(relation: Boolean, ends: Mapping[sp.Symbol, tuple[float, fl
     }.get(type(relation), False)
 
 
-def _holds_on_face(
-    relation: Boolean, domain: Domain, axis: int, side: int, where: str
-) -> bool:
+def _holds_on_face(relation: Boolean, domain: Domain, axis: int, side: int, where: str) -> bool:
     """Whether a relation holds at one of many points spread over a face of a box (at all times)."""
     lower, upper = (torch.tensor(b, dtype=torch.float64) for b in domain.bounds)
     # additive recurrence with square roots of primes: spread out, on no simple plane
@@ -301,8 +305,8 @@ def _check_repetition(conditions: Sequence[Condition], space: Domain, problem: s
             places = place(first), place(second)
             if places[0] == places[1] or (isinstance(first, BOUNDARY) and None in places):
                 raise InvalidProblem(
-                    f"problem {problem!r} declares the same condition twice: {first!r} and {second!r}. "
-                    "Remove one, or name separate parts of the boundary."
+                    f"problem {problem!r} declares the same condition twice: {first!r} and "
+                    f"{second!r}. Remove one, or name separate parts of the boundary."
                 )
 
 
@@ -327,7 +331,8 @@ def _check_periodic_faces(
                 free = [n for i, n in enumerate(space.parts) if i // 2 != axis]
                 mend = f" Name other parts by on=: {', '.join(map(repr, free))}." if free else ""
                 raise InvalidProblem(
-                    f"problem {problem!r} declares {periodic!r} together with {other!r}, which holds on "
+                    f"problem {problem!r} declares {periodic!r} together with {other!r}, which "
+                    "holds on "
                     f"the ends of {periodic.axis}; a periodic axis has none. Remove one.{mend}"
                 )
 
@@ -345,7 +350,8 @@ def _check_initials_complete(
         order = orders[field][time]
         if order > MAX_TIME_ORDER:
             raise InvalidProblem(
-                f"problem {problem!r} holds {field.func.__name__} with {order} time derivatives; at "
+                f"problem {problem!r} holds {field.func.__name__} with {order} time derivatives; "
+                "at "
                 f"most {MAX_TIME_ORDER} are accepted. Make a time derivative a field of its own."
             )
         given = {c.order for c in conditions if isinstance(c, Initial) and c.field == field}
@@ -368,17 +374,16 @@ def _check_boundary_complete(
 ) -> None:
     """Enough boundary conditions for what can be told in general.
 
-    A scalar equation of order k ≥ 2 along an axis of a box needs k conditions at its two ends together. How
-    many a system needs at each end depends on its type: there, one at each end is required. On other
-    domains one on the boundary is. First-order equations are left alone (inflow only).
+    A scalar equation of order k ≥ 2 along an axis of a box needs k conditions at its two ends
+    together. How many a system needs at each end depends on its type: there, one at each end is
+    required. On other domains one on the boundary is. First-order equations are left alone, as they
+    need a condition at the inflow only.
     """
     boundary = [c for c in conditions if isinstance(c, BOUNDARY)]
     periodic = {(c.field, c.axis) for c in conditions if isinstance(c, Periodic)}
     for axis, coordinate in enumerate(space.coordinates):
         demanding = [
-            f
-            for f in fields
-            if orders[f][coordinate] >= 2 and (f, coordinate) not in periodic
+            f for f in fields if orders[f][coordinate] >= 2 and (f, coordinate) not in periodic
         ]
         if not demanding:
             continue
@@ -387,7 +392,8 @@ def _check_boundary_complete(
         if not isinstance(space, Box):
             if not boundary:
                 raise InvalidProblem(
-                    f"problem {problem!r} is under-determined: it has no condition on the boundary of "
+                    f"problem {problem!r} is under-determined: it has no condition on the boundary "
+                    "of "
                     f"{space!r}, but {name} has order {order} in {coordinate}. Add for instance "
                     f"{Dirichlet.__name__}({name}, 0)."
                 )
@@ -404,8 +410,10 @@ def _check_boundary_complete(
             needed = f"{order} conditions at the two ends" if scalar else "a condition at each end"
             names = " and ".join(map(repr, space.parts[2 * axis : 2 * axis + 2]))
             raise InvalidProblem(
-                f"problem {problem!r} is under-determined: {name} has order {order} in {coordinate}, "
-                f"which needs {needed} of that axis ({names}); {ends[0]} and {ends[1]} are declared. Add "
+                f"problem {problem!r} is under-determined: {name} has order {order} in "
+                f"{coordinate}, "
+                f"which needs {needed} of that axis ({names}); {ends[0]} and {ends[1]} are "
+                "declared. Add "
                 f"Dirichlet, Neumann or Robin there, or Periodic({name}, {coordinate})."
             )
 

@@ -1,8 +1,8 @@
 """SymPy expressions as JSON trees, exactly and safely.
 
 A node is ``{"f": head, "a": [argument, …]}``. Heads come from a fixed table, numbers are written as
-decimal text with their precision, and a tree is built bottom-up without evaluation: nothing is parsed or
-run, and what was written comes back with the same structure.
+decimal text with their precision, and a tree is built bottom-up without evaluation: nothing is
+parsed or run, and what was written comes back with the same structure.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
+from sympy.core.operations import LatticeOp
 from sympy.logic.boolalg import Boolean
 
 from pdeml.errors import InvalidFile, InvalidProblem
@@ -38,7 +39,7 @@ Tree = dict[str, Any]
 
 
 class _Refused(ValueError):
-    """A node outside the table or beyond a limit; the public functions say it as their own error."""
+    """A node outside the table or beyond a limit; said as the public functions' own errors."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,11 @@ class _Head:
     logical: bool = False
 
     def build(self, arguments: Sequence[sp.Basic]) -> sp.Basic:
-        if self.kind in (sp.And, sp.Or):
-            # SymPy has no unevaluated form of these; theirs only sorts and drops repetitions
-            return self.kind(*arguments)
+        if issubclass(self.kind, LatticeOp):
+            # the constructor would sort and simplify even without evaluation
+            node = sp.Basic.__new__(self.kind, *arguments)
+            node._argset = frozenset(arguments)
+            return node
         return self.kind(*arguments, evaluate=False)  # type: ignore[call-arg]
 
 
@@ -103,13 +106,14 @@ _HEADS: Mapping[str, _Head] = MappingProxyType(
 )
 
 
-def encode(expression: sp.Basic) -> Tree:
+def encode(expression: sp.Basic, where: str = "expression") -> Tree:
     """An expression as a JSON-able tree.
 
     Parameters
     ----------
-    expression : built from numbers, constants, symbols, parameters, fields, their derivatives, ``+ * **``,
-        the functions of this module's table, relations and booleans.
+    expression : built from numbers, constants, symbols, parameters, fields, their derivatives,
+        ``+ * **``, the functions of this module's table, relations and booleans.
+    where : what the expression is, for messages.
 
     Returns
     -------
@@ -124,7 +128,7 @@ def encode(expression: sp.Basic) -> Tree:
     try:
         return _Encoder().node(expression, 1)[0]
     except _Refused as error:
-        raise InvalidProblem(str(error)) from None
+        raise InvalidProblem(f"{where}: {error}") from None
 
 
 def decode(tree: Any, names: Mapping[str, sp.Basic]) -> sp.Basic:
@@ -358,17 +362,23 @@ def _check_kind(value: sp.Basic, logical: bool, head: str) -> None:
 class _Size(NamedTuple):
     """Upper bounds for a symbol-free expression once evaluated.
 
-    bits : to write the number out, exponent included; magnitude : log₂ of its absolute value.
+    bits : to write the number out, exponent included; magnitude : log₂ of its absolute value;
+    doubtful : a quotient by a sum, or a tangent, may exceed the magnitude by cancellation.
     """
 
     bits: float
     magnitude: float
+    doubtful: bool = False
 
 
-_UNCERTAIN = 64.0
-"""Magnitude given to a quotient or tangent: its argument may be small by cancellation."""
 _SAME_MAGNITUDE = frozenset({"Abs", "re", "im", "conjugate", "floor", "ceiling", "Max", "Min"})
 _GROWING = frozenset({"exp", "sinh", "cosh"})
+_OF_MODERATE = frozenset({"erf", "erfc", "floor", "ceiling"})
+"""Functions that SymPy evaluates by as many steps or digits as the argument is large."""
+_OF_REAL = frozenset({"Max", "Min", "Heaviside", "floor", "ceiling", *RELATIONS}) - {
+    "Equality",
+    "Unequality",
+}
 
 
 def _leaf_size(e: sp.Basic) -> _Size | None:
@@ -390,13 +400,15 @@ def _size(head: str, arguments: Sequence[sp.Basic], sizes: Sequence[_Size | None
     _Refused
         Beyond MAX_BITS (towers of powers or exponentials), or beyond MAX_EXPONENT.
     """
+    if head in _OF_REAL and any(a.is_extended_real is False for a in arguments):
+        raise _Refused(f"{head} of an expression that is not real.")
     power = 1.0
     if head == "Pow" and sizes[1] is not None:
         exponent = arguments[1]
         if isinstance(exponent, sp.Number):
             power = abs(float(exponent))
-        elif sizes[1].magnitude != _UNCERTAIN:
-            power = 2.0 ** min(sizes[1].magnitude, _UNCERTAIN)
+        else:
+            power = 2.0 ** min(sizes[1].magnitude, 64.0)
         if power > MAX_EXPONENT:
             raise _Refused(f"a power has an exponent beyond {MAX_EXPONENT}.")
     known = [size for size in sizes if size is not None]
@@ -404,31 +416,35 @@ def _size(head: str, arguments: Sequence[sp.Basic], sizes: Sequence[_Size | None
         return None
     bits = max(size.bits for size in known)
     magnitude = max(size.magnitude for size in known)
-    if head in ("Add", "Mul"):
+    doubtful = any(size.doubtful for size in known)
+    if head == "Add":
         bits = math.fsum(size.bits for size in known)
-        if head == "Mul":
-            magnitude = math.fsum(size.magnitude for size in known)
-        else:
-            magnitude += math.log2(len(known))
+        magnitude += math.log2(len(known))
+    elif head == "Mul":
+        bits = math.fsum(size.bits for size in known)
+        magnitude = math.fsum(size.magnitude for size in known)
     elif head == "Pow":
         bits = known[0].bits * max(1.0, power)
-        if arguments[1].is_extended_negative is False:
+        if known[1].doubtful:
+            magnitude = math.inf
+        elif arguments[1].is_extended_negative is False:
             magnitude = max(known[0].magnitude, 0.0) * power
         else:
-            magnitude = bits if arguments[0].is_Atom else max(_UNCERTAIN, bits)
+            magnitude, doubtful = bits, doubtful or not arguments[0].is_Atom
     elif head in _GROWING:
-        if magnitude == _UNCERTAIN:
-            bits, magnitude = MAX_BITS / 2, math.inf
-        else:
-            bits = magnitude = 1.5 * 2.0 ** min(magnitude, _UNCERTAIN) + 1
+        bits = 1.5 * 2.0 ** min(magnitude, 64.0) + 1
+        # one exponential of a doubtful number can be evaluated, not an exponential of that
+        magnitude = math.inf if doubtful else bits
     elif head == "tan":
-        bits = magnitude = _UNCERTAIN
+        magnitude, doubtful = 2.0, True
+    elif head in _OF_MODERATE and magnitude > 64:
+        raise _Refused(f"{head} of a number beyond 2**64.")
     elif head not in _SAME_MAGNITUDE:
         # bounded, or at most the logarithm of the argument
         magnitude = max(2.0, math.log2(bits) + 1)
     if bits > MAX_BITS:
         raise _Refused(f"{head} of numbers has a value of more than {MAX_BITS} bits.")
-    return _Size(max(bits, 1.0), magnitude)
+    return _Size(max(bits, 1.0), magnitude, doubtful)
 
 
 def _unknown(e: sp.Basic) -> str:

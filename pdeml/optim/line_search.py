@@ -80,9 +80,9 @@ def strong_wolfe(
     first_step : first α.
     c1, c2 : constants of the two conditions, 0 < c1 < c2 < 1.
     noise : relative round-off in φ. Values that differ by less than noise · |φ(0)| are taken as
-        equal: the bracket is then updated from the slopes alone, and a step is accepted when
-        φ(α) ≤ φ(0) + noise · |φ(0)| and the curvature condition holds (the approximate Wolfe
-        conditions, which slopes still decide when differences of φ have no correct digit left).
+        equal: the bracket is then updated from the slopes alone, and a step with such a value is
+        accepted when the curvature condition holds (the approximate Wolfe conditions, which slopes
+        still decide when differences of φ have no correct digit left).
     max_evaluations : trials before the best step so far is taken.
 
     References
@@ -99,7 +99,7 @@ def strong_wolfe(
         decrease = trial.value <= start.value + c1 * step * start.slope
         if flat and decrease:
             return Search(trial, "wolfe", evaluation)
-        if flat and trial.value <= start.value + tolerance:
+        if flat and abs(trial.value - start.value) <= tolerance:
             return Search(trial, "approximate", evaluation)
 
         ahead = 1.0 if high is None else math.copysign(1.0, high.step - low.step)
@@ -115,6 +115,8 @@ def strong_wolfe(
 
         if high is None:
             growth = _cubic_minimum(previous, low, tolerance) / low.step
+            if not growth > 1.0:  # φ is concave so far
+                growth = EXPANSION[1]
             step = low.step * min(EXPANSION[1], max(EXPANSION[0], growth))
             continue
         width_before, width = width, abs(high.step - low.step)

@@ -108,14 +108,15 @@ class SSBroyden(QuasiNewton):
 
     def _direction(self, gradient: Tensor) -> Tensor:
         J = self._memory["factor"]
-        return torch.mv(J, torch.mv(J.T, gradient)).neg_()
+        reduced = self._memory["reduced_gradient"] = torch.mv(J.T, gradient)
+        return torch.mv(J, reduced).neg_()
 
     def _update(self, s: Tensor, y: Tensor, gradient: Tensor, step: float) -> None:
         J = self._memory["factor"]
         ys, yy = torch.stack((torch.dot(y, s), torch.dot(y, y))).tolist()
         if not ys > 0.0:
             return
-        r = torch.mv(J.T, gradient).mul_(-step)
+        r = -step * (gradient if self._fresh else self._memory["reduced_gradient"])
         if self._fresh and self.options["initial_scaling"]:
             scale = math.sqrt(ys / yy)
             J.mul_(scale)

@@ -214,6 +214,7 @@ def data_requirement(
         [f - d for f, d in zip(problem.fields, targets, strict=True)],
         problem.fields,
         problem.coordinates,
+        unknowns=problem.unknowns,
         extras=targets,
     )
     return Requirement(
@@ -606,7 +607,7 @@ class Honesty:
                 f"the residual on fresh points is {self.relative:.1e} of the equation's terms "
                 f"(more than {RELATIVE_RESIDUAL:g})"
             )
-        if self.growth is not None and not self.growth <= 0.1:
+        if self.growth is not None and not self.growth <= RELATIVE_RESIDUAL:
             reasons.append(
                 f"the residual integrated over time is {self.growth:.1e} of the solution: it may be "
                 "wrong altogether"

@@ -151,7 +151,12 @@ def build_constraints(
         conditions = [c for c in problem.conditions if c.field == unknown]
         conditions = [c for c in conditions if not isinstance(c, Periodic)]
         lift = _Lift()
-        if mode == "auto":
+        uncertain = [c for c in conditions if c.value.free_symbols & {*problem.unknowns}]
+        if uncertain:
+            result.notes.append(
+                f"conditions of {unknown.func} stay loss terms: they hold an unknown parameter."
+            )
+        elif mode == "auto":
             conditions = _build_in(problem, box, unknown, conditions, lift, result, initial_is_hard)
         result.soft.extend(conditions)
         lifts.append(lift)
@@ -228,7 +233,7 @@ def _build_in(
             soft = [c for c in soft if c not in dirichlet]
         else:
             result.notes.append(f"Dirichlet values of {unknown.func} stay loss terms: {note}.")
-    lift.base, lift.factor = base, sp.sympify(tau * vanishing)
+    lift.base, lift.factor = base, tau * vanishing
     if lift.factor == 1:
         lift.base = sp.Integer(0)
     elif note is None and dirichlet and _solves(problem, unknown, lift, values):

@@ -299,6 +299,14 @@ class Trajectory:
     rates: Tensor
 
 
+class BlowUp(DivergedError):
+    """A state became NaN or infinite before `time`."""
+
+    def __init__(self, time: float, message: str):
+        super().__init__(message)
+        self.time = time
+
+
 def integrate(stepper: Stepper, initial: Tensor, plan: Sequence[Segment]) -> Trajectory:
     """Advance a state through all segments.
 
@@ -309,7 +317,7 @@ def integrate(stepper: Stepper, initial: Tensor, plan: Sequence[Segment]) -> Tra
 
     Raises
     ------
-    DivergedError
+    BlowUp
         A state has a NaN or infinite entry; the message says when, and how large the steps were.
     """
     state = initial.to(stepper.complex_dtype) * stepper.mask
@@ -340,8 +348,9 @@ def integrate(stepper: Stepper, initial: Tensor, plan: Sequence[Segment]) -> Tra
 def _check_finite(state: Tensor, nonlinear: Tensor, now: float, step: float, last: float) -> None:
     if torch.isfinite(torch.view_as_real(state).sum() + torch.view_as_real(nonlinear).sum()):
         return
-    raise DivergedError(
+    raise BlowUp(
+        now,
         f"The state became NaN or infinite before t = {now:.6g} (steps of {step:.3g}; last kept "
         f"state at t = {last:.6g}). Use a smaller dt or a higher resolution, unless the solution "
-        "itself blows up."
+        "itself blows up.",
     )

@@ -289,7 +289,7 @@ def _default_width(recipe: str, problem: PDE) -> int:
 
 
 def _check_activation(problem: PDE, activation: str) -> None:
-    order = Residual(problem.residuals, problem.fields, problem.coordinates).highest_order
+    order = equation_requirement(problem, 1).residual.highest_order
     if activation == "relu" and order > 1:
         raise UnsupportedProblem(
             f"activation 'relu' has no second derivative, but {problem.name!r} has derivatives of order "
@@ -330,7 +330,14 @@ def _with_initial(problem: PDE, initial: Any) -> PDE:
         Initial(c.field, initial) if isinstance(c, Initial) and c.order == 0 else c
         for c in problem.conditions
     ]
-    return PDE(problem.name, problem.equations, problem.domain, conditions)
+    return PDE(
+        problem.name,
+        problem.equations,
+        problem.domain,
+        conditions,
+        fields=problem.fields,
+        unknowns=problem.unknowns,
+    )
 
 
 def _requirements(
@@ -369,6 +376,7 @@ def _initial_data(
         [f - d for f, d in zip(problem.fields, targets, strict=True)],
         problem.fields,
         problem.coordinates,
+        unknowns=problem.unknowns,
         extras=targets,
     )
 
@@ -384,7 +392,7 @@ def _unknowns(
 ) -> tuple[list[nn.Parameter], list[bool]]:
     unknowns, positive = [], []
     for parameter in problem.unknowns:
-        guess = problem.values[parameter]
+        guess = problem.values.get(parameter, 1.0)
         positive.append(bool(parameter.is_positive))
         value = math.log(guess) if positive[-1] else guess
         unknowns.append(nn.Parameter(torch.tensor(value, device=device, dtype=dtype)))

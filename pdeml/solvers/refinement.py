@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdeml.errors import DivergedError
 from pdeml.operators.symbol import Split
-from pdeml.solvers.etdrk4 import FourierGrid, Segment, Stepper, Trajectory, integrate
+from pdeml.solvers.etdrk4 import BlowUp, FourierGrid, Segment, Stepper, Trajectory, integrate
 from pdeml.solvers.trigonometric import STENCIL, hermite_weights
 
 FRAMES = {1: 512, 2: 64}  # stored states of a smooth solution, by dimension
@@ -22,6 +21,7 @@ DYADIC_FRAMES = 48  # stored states per doubling
 SETTLED = 0.02  # part of the time after which a rough initial value must be resolved
 MAX_POINTS = {1: 8192, 2: 512}  # per axis, automatic choice
 MAX_STEPS = 2**18
+STEADY_STEPS = 2**12  # from here on, a blow-up that does not move is the solution's own
 SPECTRUM = {torch.float64: 1e-12, torch.float32: 1e-6}  # where a spectrum counts as decayed
 ROUGH = 1e-9  # an initial spectrum that ends above this has a kink or a jump
 
@@ -172,12 +172,18 @@ class Refinement:
         return tuple(min(limit, _friendly(n * factor)) for n in shape)
 
     def first_finite(self, shape: tuple[int, ...], steps: int, free_steps: bool) -> Run:
-        """A run at this resolution; free steps are halved until it does not diverge."""
+        """A run at this resolution; free steps are halved until it does not diverge.
+
+        Where shorter steps diverge at the same time, it is the solution that blows up.
+        """
+        times: list[float] = []
         while True:
             try:
                 return self.run(shape, steps)
-            except DivergedError:
-                if not free_steps or 2 * steps > MAX_STEPS:
+            except BlowUp as failure:
+                times.append(failure.time)
+                steady = len(times) > 2 and max(times[-3:]) - min(times[-3:]) < 0.05 * self.span
+                if not free_steps or 2 * steps > MAX_STEPS or (steady and steps >= STEADY_STEPS):
                     raise
                 steps *= 2
 
@@ -238,7 +244,7 @@ class Refinement:
         for steps in (run.steps // 2, run.steps):
             try:
                 coarse = self.run(shape, max(1, steps))
-            except DivergedError:
+            except BlowUp:
                 continue
             text = f"{'×'.join(map(str, shape))} points, dt = {self.span / max(1, steps):.3g}"
             return self.difference(coarse, run), text

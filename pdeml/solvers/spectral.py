@@ -321,7 +321,8 @@ def solve(
         field, config, _ = _field(refinement, None, tol)
         steps, estimate, converged = 0, refinement.truncation(), True
         notes.append("linear without forcing: exact in time")
-        notes.append("error estimate: modes of the initial value in the last quarter")
+        change = estimate["l2_relative"]
+        notes.append(f"self-convergence: {change:.1e} in the last quarter of the initial modes")
     else:
         steps = refinement.frames
         if dt is not None:
@@ -341,7 +342,8 @@ def solve(
         if estimate is None:
             notes.append("no error estimate: every coarser run diverged")
         else:
-            notes.append(f"error estimate: against {against}")
+            change = estimate["l2_relative"]
+            notes.append(f"self-convergence: l2_relative {change:.1e} against {against}")
         if time_error > tol:
             notes.append(
                 f"interpolation between stored states errs by {time_error:.1e} (use times=)"

@@ -12,6 +12,9 @@ from pdeml.errors import InvalidOption
 _DIGITS = 42.0
 """−log of the relative size of what the quadrature leaves out (e⁻⁴² = 6e-19, below float64)."""
 
+_EARLIEST = 1e-290
+"""Times below are treated as the start: the square of η would underflow."""
+
 _ENTRIES = 2**20
 """Entries of the (points, nodes) matrices of one chunk: 8 MiB each in float64."""
 
@@ -39,58 +42,50 @@ def burgers_sine(x: Tensor, t: Tensor, nu: Tensor | float) -> Tensor:
 
     Notes
     -----
-    The integrand is entire and decays like a Gaussian, so the trapezoidal rule converges exponentially. The
-    half-width R(t) leaves out e⁻⁴² of the mass; the step keeps the aliasing error, bounded by the growth of
-    the integrand at a distance b from the real axis, below e⁻⁴² as well. The number of nodes grows like
-    1/√ν (140 for ν = 0.01/π, t ≤ 1). Gauss–Hermite nodes instead cluster at η = 0 and miss the mass for
-    small ν. Exponents are shifted by their maximum, so nothing overflows. Every derivative in x, t and ν by
-    autograd or forward mode is that of the integral; at t = 0 the first-order expansion
-    −sin πx + t (νπ² sin πx − π sin πx cos πx) gives u, its x-derivatives and u_t. Times below 1e-290 (the
-    square of η would underflow) are treated as t = 0.
+    The integrand is entire and decays like a Gaussian, so the trapezoidal rule converges
+    exponentially. The half-width R(t) leaves out e⁻⁴² of the mass; the step keeps the aliasing
+    error, bounded by the growth of the integrand at a distance b from the real axis, below e⁻⁴²
+    too. The number of nodes grows like 1/√ν (105 for ν = 0.01/π, t ≤ 1). Gauss–Hermite nodes
+    instead cluster at η = 0 and miss the mass for small ν. Exponents are shifted by their maximum,
+    so nothing overflows; their rounding limits the accuracy to about 1e-17/ν for small ν.
+    Derivatives in x, t and ν, by autograd or in forward mode, are those of the integral. At t = 0
+    the expansion −sin πx + t (νπ² sin πx − π sin πx cos πx) gives u, its x-derivatives and u_t.
+    Times below 1e-290 (the square of η would underflow) are treated like t = 0.
 
     References
     ----------
-    Cole (1951), Quart. Appl. Math. 9; Basdevant et al. (1986), Computers & Fluids 14, eq. 2.5.
+    Cole (1951), Quart. Appl. Math. 9; Basdevant et al. (1986), Computers & Fluids 14.
     """
     dtype = torch.result_type(x, t)
     if isinstance(nu, Tensor):
         dtype = torch.promote_types(dtype, nu.dtype) if nu.dim() else dtype
     device = x.device if x.dim() else t.device
-    x, t, nu = (torch.as_tensor(v, dtype=torch.float64, device=device) for v in (x, t, nu))
-    if not bool(((nu > 0) & torch.isfinite(nu)).all()):
-        raise InvalidOption(
-            "the viscosity nu of burgers_sine must be positive and finite everywhere."
-        )
-    x, t, nu = torch.broadcast_tensors(x, t, nu)
+    numbers = (torch.as_tensor(v, dtype=torch.float64, device=device) for v in (x, t, nu))
+    x, t, viscosity = torch.broadcast_tensors(*numbers)
+    if not bool(((viscosity > 0) & torch.isfinite(viscosity)).all()):
+        raise InvalidOption("the viscosity nu of burgers_sine must be positive and finite.")
     shape = x.shape
-    x, t, nu = x.reshape(-1), t.reshape(-1), nu.reshape(-1)
+    x, t, viscosity = x.reshape(-1), t.reshape(-1), viscosity.reshape(-1)
     if not x.numel():
         return x.reshape(shape).to(dtype)
 
-    started = t > 1e-290
+    started = t > _EARLIEST
     # the other branch needs finite numbers too, else its zero gradient becomes 0 · inf = NaN
     time = torch.where(started, t, torch.ones_like(t))
-    half_width, nodes = _window(time.detach(), nu.detach())
-    size = max(1, _ENTRIES // nodes)
-    later = torch.cat(
-        [
-            _quadrature(*parts, nodes)
-            for parts in zip(
-                x.split(size), time.split(size), nu.split(size), half_width.split(size), strict=True
-            )
-        ]
-    )
+    half_width, nodes = _window(time.detach(), viscosity.detach())
+    chunks = (v.split(max(1, _ENTRIES // nodes)) for v in (x, time, viscosity, half_width))
+    later = torch.cat([_quadrature(*p, nodes=nodes) for p in zip(*chunks, strict=True)])
     sine, cosine = torch.sin(math.pi * x), torch.cos(math.pi * x)
-    initial = -sine + t * (nu * math.pi**2 * sine - math.pi * sine * cosine)
-    u = torch.where(started, later, initial)
+    slope = viscosity * math.pi**2 * sine - math.pi * sine * cosine
+    u = torch.where(started, later, t * slope - sine)
     return torch.where(t >= 0, u, torch.nan).reshape(shape).to(dtype)
 
 
 def _window(t: Tensor, nu: Tensor) -> tuple[Tensor, int]:
     """Half-width R of the integration per point and the number of nodes that serves all points.
 
-    The exponent is −G/2ν with G = η²/2t + cos(πy)/π, where cos(πy)/π varies by at most 2/π and with a
-    slope of at most 1. Beyond either bound G exceeds its minimum by 2ν · 42.
+    The exponent is −G/2ν with G = η²/2t + cos(πy)/π, where cos(πy)/π varies by at most 2/π and with
+    a slope of at most 1. Beyond either bound G exceeds its minimum by 2ν · 42.
     """
     depth = 2 * nu * _DIGITS
     half_width = torch.minimum(
@@ -111,7 +106,7 @@ def _window(t: Tensor, nu: Tensor) -> tuple[Tensor, int]:
     return half_width, nodes
 
 
-def _quadrature(x: Tensor, t: Tensor, nu: Tensor, half_width: Tensor, nodes: int) -> Tensor:
+def _quadrature(x: Tensor, t: Tensor, nu: Tensor, half_width: Tensor, *, nodes: int) -> Tensor:
     """Ratio of the two integrals at (n,) points with the trapezoidal rule."""
     unit = torch.linspace(-1, 1, nodes, dtype=x.dtype, device=x.device)
     eta = half_width.unsqueeze(-1) * unit

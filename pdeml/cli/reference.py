@@ -1,0 +1,33 @@
+"""The independent solution that errors are measured against."""
+
+from __future__ import annotations
+
+from pdeml import solvers
+from pdeml.errors import DivergedError
+from pdeml.operators.pde import PDE
+from pdeml.solvers import REFERENCES, Solution
+
+
+def independent(problem: PDE, besides: str | None = None) -> Solution | None:
+    """The most trusted solution that another method gives, or None where none can.
+
+    Parameters
+    ----------
+    problem : what is solved.
+    besides : method that the reference must not be; a more trusted one is not looked for beneath it.
+    """
+    for name in REFERENCES:
+        if name == besides:
+            return None
+        if solvers.can_solve(problem, name) is None:
+            try:
+                return solvers.solve(problem, name, reference=None)
+            except DivergedError:
+                continue
+    return None
+
+
+def measure(solution: Solution, reference: Solution) -> None:
+    """Put the error against a reference into the report."""
+    solution.report.error = solution.error(reference)
+    solution.report.reference = reference.method

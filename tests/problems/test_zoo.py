@@ -1,0 +1,203 @@
+"""Every ready problem: its exact solution solves its own equation and meets its own conditions."""
+
+import math
+
+import pytest
+import sympy as sp
+import torch
+
+from pdeml import problems
+from pdeml.errors import InvalidOption, InvalidProblem
+from pdeml.operators.conditions import Dirichlet, Initial, Periodic
+from pdeml.operators.expressions import Program
+from pdeml.operators.pde import PDE
+
+VARIANTS = {
+    **{name: problems.get(name)() for name in problems.names()},
+    "burgers nu=0.2": problems.burgers(0.2),
+    "convection c=3": problems.convection(3.0),
+    "convection_diffusion other": problems.convection_diffusion(speed=-2.0, diffusivity=0.3),
+    "heat dim=3": problems.heat(dim=3, diffusivity=0.05),
+    "wave c=1.3": problems.wave(1.3),
+    "klein_gordon other": problems.klein_gordon(frequency=1.5, cubic=-2.0),
+    "helmholtz other": problems.helmholtz(3, 2, 2.5),
+    "poisson dim=1": problems.poisson(1),
+    "poisson dim=5": problems.poisson(5),
+}
+CHANGES = {
+    "burgers": {"nu": 0.2},
+    "convection": {"c": 3.3},
+    "convection_diffusion": {"c": 1.7, "D": 0.4},
+    "heat": {"D": 0.7},
+    "wave": {"c": 1.1},
+    "klein_gordon": {"omega": 2.2, "gamma": 3.0},
+    "helmholtz": {"a1": 2, "a2": 3, "k": 0.4},
+}
+EXACT = [name for name, problem in VARIANTS.items() if problem.exact]
+N = 200
+
+
+def points_of(problem, seed=0):
+    lower, upper = (torch.tensor(b, dtype=torch.float64) for b in problem.domain.bounds)
+    generator = torch.Generator().manual_seed(seed)
+    draw = torch.rand((N, len(lower)), generator=generator, dtype=torch.float64)
+    return lower + (upper - lower) * (0.02 + 0.98 * draw), lower, upper
+
+
+def evaluate(problem, expression, points):
+    program = Program([expression], [*problem.coordinates, *problem.values])
+    (value,) = program(*points.unbind(-1), *problem.values.values())
+    return torch.as_tensor(value, dtype=torch.float64).expand(len(points))
+
+
+def derivatives(problem, expression, points, wanted):
+    """Partial derivatives of an expression by nested autograd: {(symbol, …): values}."""
+    points = points.clone().requires_grad_()
+    found = {(): evaluate(problem, expression, points)}
+    for symbols in wanted:
+        for k in range(1, len(symbols) + 1):
+            if symbols[:k] not in found:
+                column = problem.coordinates.index(symbols[k - 1])
+                before = found[symbols[: k - 1]].sum()
+                if not before.requires_grad:
+                    found[symbols[:k]] = torch.zeros(len(points), dtype=torch.float64)
+                    continue
+                (slope,) = torch.autograd.grad(before, points, create_graph=True)
+                found[symbols[:k]] = slope[:, column]
+    return {k: v.detach() for k, v in found.items()}
+
+
+def relative_residual(problem, seed=0):
+    """Largest residual of the exact solution, relative to the largest term of the equation."""
+    points, _, _ = points_of(problem, seed)
+    worst = 0.0
+    for residual in problem.residuals:
+        atoms = sorted(residual.atoms(sp.Derivative), key=str)
+        stand_ins = {a: sp.Dummy() for a in (*atoms, *problem.fields)}
+        values = {}
+        for field in problem.fields:
+            mine = [a for a in atoms if a.expr == field]
+            found = derivatives(
+                problem, problem.exact[field], points, [tuple(a.variables) for a in mine]
+            )
+            values |= {stand_ins[a]: found[tuple(a.variables)] for a in mine}
+            values[stand_ins[field]] = found[()]
+        terms = [t.xreplace(stand_ins) for t in sp.Add.make_args(sp.expand(residual))]
+        arguments = [*values, *problem.coordinates, *problem.values]
+        program = Program(terms, arguments)
+        columns = program(*values.values(), *points.unbind(-1), *problem.values.values())
+        columns = [torch.as_tensor(c, dtype=torch.float64).expand(N) for c in columns]
+        scale = torch.stack(columns).abs().max()
+        worst = max(worst, float(sum(columns).abs().max() / scale))
+    return worst
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_exact_solution_solves_the_equation(name):
+    assert relative_residual(VARIANTS[name]) < 1e-11
+
+
+@pytest.mark.parametrize("name", [n for n in EXACT if n != "burgers" and "burgers" not in n])
+def test_the_exact_solution_solves_the_equation_symbolically(name):
+    """With the parameters as symbols: for every value of them, not only for the defaults."""
+    problem = VARIANTS[name]
+    for residual in problem.residuals:
+        left = residual.subs(problem.exact).doit()
+        assert sp.simplify(sp.expand(left)) == 0
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_exact_solution_meets_the_conditions(name):
+    problem = VARIANTS[name]
+    points, lower, upper = points_of(problem)
+    for condition in problem.conditions:
+        exact = problem.exact[condition.field]
+        if isinstance(condition, Initial):
+            start = points.clone()
+            start[:, -1] = lower[-1]
+            wanted = [(problem.time,) * condition.order]
+            value = derivatives(problem, exact, start, wanted)[wanted[0]]
+            expected = evaluate(problem, condition.value, start)
+            assert (value - expected).abs().max() < 1e-12
+            continue
+        for axis, symbol in enumerate(problem.space_coordinates):
+            ends = [points.clone(), points.clone()]
+            ends[0][:, axis], ends[1][:, axis] = lower[axis], upper[axis]
+            if isinstance(condition, Dirichlet):
+                for end in ends:
+                    gap = evaluate(problem, exact - condition.value, end)
+                    assert gap.abs().max() < 1e-12
+            elif condition.axis == symbol:
+                assert isinstance(condition, Periodic)
+                wanted = [(symbol,), (symbol, symbol)]
+                low, high = (derivatives(problem, exact, end, wanted) for end in ends)
+                for key in low:
+                    assert (low[key] - high[key]).abs().max() < 1e-9 * (1 + low[key].abs().max())
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changing_parameters_changes_the_exact_solution_with_them(name):
+    default = problems.get(name)()
+    changed = default.with_parameters(CHANGES[name])
+    assert {p.name: v for p, v in changed.values.items()} == {
+        **{p.name: v for p, v in default.values.items()},
+        **CHANGES[name],
+    }
+    assert relative_residual(changed, seed=1) < 1e-11
+    points, _, _ = points_of(default)
+    (field,) = default.fields
+    before = evaluate(default, default.exact[field], points)
+    after = evaluate(changed, changed.exact[field], points)
+    assert (before - after).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_saved_and_read_back_it_is_equal(name):
+    problem = VARIANTS[name]
+    again = PDE.from_json(problem.to_json())
+    assert again == problem and hash(again) == hash(problem)
+    assert again.values == problem.values
+    assert again.to_json() == problem.to_json()
+
+
+def test_the_zoo_is_what_the_documentation_says():
+    assert set(problems.names()) == {
+        *("burgers", "allen_cahn", "heat", "convection", "convection_diffusion"),
+        *("wave", "klein_gordon", "kdv", "helmholtz", "poisson"),
+    }
+    for name in problems.names():
+        problem, text = problems.get(name)(), problems.get(name).__doc__
+        assert problem.name == name
+        assert "Good values" in text and "References" in text
+        assert problem.description
+
+
+def test_defaults_are_the_published_benchmarks():
+    value = {
+        name: {p.name: v for p, v in problems.get(name)().values.items()}
+        for name in problems.names()
+    }
+    assert value["burgers"] == {"nu": 0.01 / math.pi}
+    assert value["allen_cahn"] == {"D": 1e-4, "R": 5.0}
+    assert value["kdv"] == {"delta": 0.022}
+    assert value["helmholtz"] == {"a1": 1.0, "a2": 4.0, "k": 1.0}
+    assert value["wave"] == {"c": 2.0}
+    assert value["klein_gordon"] == {"omega": 5.0, "gamma": 1.0}
+    for name in ("burgers", "allen_cahn", "kdv", "convection", "convection_diffusion"):
+        problem = problems.get(name)()
+        assert problem.periodic_axes(problem.fields[0]) == problem.space_coordinates
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(InvalidOption, match=r"burger.*known are: burgers"):
+        problems.get("burger")
+    with pytest.raises(InvalidOption, match="dim is 0"):
+        problems.poisson(0)
+    with pytest.raises(InvalidOption, match=r"dim is 2\.5"):
+        problems.heat(2.5)
+    with pytest.raises(InvalidProblem, match="nu is -1; only positive"):
+        problems.burgers(-1)
+    with pytest.raises(InvalidProblem, match=r"a1 is 1\.5; only integers"):
+        problems.helmholtz(a1=1.5)
+    with pytest.raises(InvalidProblem, match="c is nan"):
+        problems.convection(math.nan)
