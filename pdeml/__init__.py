@@ -1,9 +1,9 @@
 """pdeml: declare a partial differential equation once, solve it by every method.
 
-    import pdeml
+import pdeml
 
-    solution = pdeml.solve(pdeml.problems.burgers(), "pinn")
-    print(solution.report)
+solution = pdeml.solve(pdeml.problems.burgers(), "pinn")
+print(solution.report)
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 
 class PdemlError(Exception):
-    """Base of every error that pdeml raises on purpose; the command line turns it into exit code 2."""
+    """Base of every error that pdeml raises on purpose; exit code 2 of the command line."""
 
 
 class InvalidProblem(PdemlError, ValueError):
@@ -14,7 +14,7 @@ class InvalidOption(PdemlError, ValueError):
 
 
 class UnsupportedProblem(PdemlError, ValueError):
-    """A well-formed problem that the chosen method cannot lower; names the term and other methods."""
+    """A well-formed problem that the chosen method cannot lower; names the term and the mend."""
 
 
 class InvalidDataset(PdemlError, ValueError):

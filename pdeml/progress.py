@@ -1,4 +1,4 @@
-"""Progress of long work on a terminal: what is done, the figures of the run, the time that remains."""
+"""Progress of long work on a terminal: what is done, its figures, the time that remains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 
 class ProgressBar:
-    """A bar with figures beside it; silent where the output is not a terminal or `enabled` is False.
+    """A bar with figures beside it; silent where the output is no terminal or `enabled` is False.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Time of one training step (loss, gradient, Adam) against DeepXDE, same weights, same points.
 
 Both sides start from identical weights and take the loss at identical points: the first losses must
-agree to 1e-12 (float64). Steps are interleaved, so that load on the machine falls on both; the ratio
-is that of the medians. On CUDA the whole step of pdeml is one CUDA graph.
+agree to 1e-12 (float64). Steps are interleaved, so that load on the machine falls on both; the
+ratio is that of the medians. On CUDA the whole step of pdeml is one CUDA graph.
 
 References
 ----------
@@ -141,7 +141,8 @@ def deepxde(dtype: torch.dtype, device: torch.device) -> Iterator[Any]:
             import deepxde as dde
         except ImportError as error:
             raise MissingDependency(
-                "this benchmark compares with DeepXDE, which is not installed: pip install 'deepxde>=1.15'"
+                "this benchmark compares with DeepXDE, which is not installed: "
+                "pip install 'deepxde>=1.15'"
             ) from error
         dde.config.set_default_float(str(dtype).removeprefix("torch."))
         torch.set_default_device(device)
@@ -203,9 +204,8 @@ def _peer_step(case: Case, dde: Any, network: MLP, points: Tensor) -> Callable[[
     sizes = [case.dim, *([WIDTH] * DEPTH), 1]
     peer = dde.nn.FNN(sizes, "tanh", "Glorot normal").to(points.device)
     with torch.no_grad():
-        for target, source in zip(peer.linears, network.linears, strict=True):
-            target.weight.copy_(source.weight)
-            target.bias.copy_(source.bias)
+        for target, source in zip(peer.parameters(), network.parameters(), strict=True):
+            target.copy_(source)
     optimizer = torch.optim.Adam(peer.parameters(), lr=1e-3)
 
     def step() -> Tensor:
@@ -241,9 +241,10 @@ def _matrix_floor(case: Case, network: MLP, device: torch.device) -> tuple[float
         times.append(_seconds(lambda: torch.mm(left, right, out=out), device))
     rate = 2.0 * rows * WIDTH * WIDTH / statistics.median(times)
     flops = 0.0
-    for i, layer in enumerate(network.linears):
+    matrices = [p for p in network.parameters() if p.dim() == 2]
+    for i, weight in enumerate(matrices):
         products = 2 if i == 0 else 3  # the first layer needs no adjoint of its input
-        flops += products * 2.0 * streams * case.points * layer.weight.numel()
+        flops += products * 2.0 * streams * case.points * weight.numel()
     return flops, flops / rate
 
 
@@ -310,8 +311,17 @@ def table(result: dict[str, Any]) -> Any:
     from rich.table import Table
 
     out = Table(title="One step (loss, gradient, Adam), 4×64 tanh, median of interleaved steps")
-    for name in ("case", "device", "streams", "DeepXDE ms", "pdeml ms", "ratio", "goal",
-                 "loss difference", "of matrix floor"):
+    for name in (
+        "case",
+        "device",
+        "streams",
+        "DeepXDE ms",
+        "pdeml ms",
+        "ratio",
+        "goal",
+        "loss difference",
+        "of matrix floor",
+    ):
         out.add_column(name, justify="left" if name in ("case", "device") else "right")
     for c in result["cases"]:
         out.add_row(

@@ -37,7 +37,7 @@ def split_assignment(text: str, flag: str) -> tuple[str, str]:
 
 
 def parse(text: str) -> Any:
-    """A word as number, list (``1,2``), table (JSON), truth value or None; otherwise the text itself."""
+    """A word as number, list (``1,2``), table (JSON), truth value, None, or else as it is."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     listed = f"[{text}]" if "," in text and text[0] not in "[{" else text
@@ -64,20 +64,21 @@ def find_problem(argument: str, settings: Sequence[str] = ()) -> PDE:
     InvalidProblem
         For a name or file that is none.
     InvalidOption
-        For a parameter that the problem does not have; those that it has are listed with their values.
+        For a parameter that the problem does not have; the message lists those that it has.
     """
     given = dict(_setting(text) for text in settings)
-    if argument.endswith(".py") or "/" in argument or Path(argument).is_file():
-        problem, declared = read_problem(Path(argument)), {}
-    elif argument in problems.names():
+    declared: dict[str, Any] = {}
+    if argument in problems.names():
         build = problems.get(argument)
         declared = _arguments(build)
-        chosen = {name: _count(given.pop(name), declared, name) for name in declared if name in given}
+        chosen = {n: _count(given.pop(n), declared, n) for n in declared if n in given}
         problem = build(**chosen)
+    elif argument.endswith(".py") or Path(argument).exists():
+        problem = read_problem(Path(argument))
     else:
         raise InvalidProblem(
-            f"there is no problem {argument!r}; give one of {', '.join(problems.names())}, or the path of "
-            "a Python file that declares one."
+            f"there is no problem {argument!r}; give one of {', '.join(problems.names())}, or the "
+            "path of a Python file that declares one."
         )
     unknown = [name for name in given if name not in {p.name for p in problem.parameters}]
     if unknown:
@@ -164,8 +165,8 @@ def method_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
             out[name] = _fit(value, hint)
         except _Misfit:
             raise InvalidOption(
-                f"option {name!r} of {method!r} is {value!r}; accepted is {written} (only numbers, words "
-                "and lists of them can be given on the command line)."
+                f"option {name!r} of {method!r} is {value!r}; accepted is {written} (only numbers, "
+                "words and lists of them can be given on the command line)."
             ) from None
     return out
 

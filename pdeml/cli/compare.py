@@ -19,16 +19,14 @@ from pdeml.cli.output import (
     details,
     prepare_folder,
     print_json,
-    save,
     save_figure,
-    say,
     sentence,
     slug,
     table,
     was_interrupted,
 )
-from pdeml.cli.reference import independent, measure
-from pdeml.cli.solve import CHECKPOINT, run
+from pdeml.cli.reference import independent
+from pdeml.cli.solve import CHECKPOINT, keep, run
 from pdeml.errors import DivergedError, InvalidOption, UnsupportedProblem
 from pdeml.operators.pde import PDE
 from pdeml.report.html import comparison
@@ -61,8 +59,8 @@ def compare(
 ) -> None:
     """Solve a problem by several methods; write one table, figures and one HTML report.
 
-    An option goes to every method that has it; METHOD.NAME=VALUE goes to one. Trained methods get 150 s
-    each unless --time-limit or --max-iterations is given. Exit codes as those of solve.
+    An option goes to every method that has it; METHOD.NAME=VALUE goes to one. Trained methods get
+    150 s each unless --time-limit or --max-iterations is given. Exit codes as those of solve.
     """
     with clean_exit(json):
         declared = find_problem(problem, setting or ())
@@ -75,21 +73,14 @@ def compare(
             times=times,
         )  # fmt: skip
         options = share(names, given)
-        reasons = {name: solvers.can_solve(declared, name) for name in names}
-        if all(reasons.values()):
-            raise UnsupportedProblem(
-                f"none of the methods can solve {declared.name!r}: "
-                + " ".join(f"{name}: {reason}" for name, reason in reasons.items())
-            )
+        entries = [Entry(name, reason=solvers.can_solve(declared, name) or "") for name in names]
+        for entry in entries:
+            entry.supported = not entry.reason
+        refuse_if_none_can(declared, entries)
         folder = prepare_folder(out or Path("runs") / slug(declared.name))
         reference = independent(declared)
-        entries = [
-            Entry(name, reason=reason)
-            if reason is not None
-            else Entry(name)
-            for name, reason in reasons.items()
-        ]
         solve_all(declared, entries, options, reference, folder, resume=resume, quiet=quiet)
+        refuse_if_none_can(declared, entries)
         history = history_figure([e.solution for e in entries if e.solution is not None])
         picture = save_figure(history, folder / "history.png") if history is not None else None
         against = None if reference is None else reference.method
@@ -117,7 +108,7 @@ def compare(
             )
         elif not quiet:
             typer.echo(f"report: {path}")
-        if any(failed(e, reasons) for e in entries):
+        if any(failed(entry) for entry in entries):
             raise typer.Exit(NOT_CONVERGED)
 
 
@@ -168,35 +159,37 @@ def solve_all(
             entry.reason = "not run: interrupted"
             continue
         own = prepare_folder(folder / entry.method)
+        chosen = options[entry.method]
+        is_reference = reference is not None and entry.method == reference.method
         try:
-            if reference is not None and entry.method == reference.method and not options[entry.method]:
-                entry.solution = reference
+            if reference is not None and is_reference and not chosen:
+                solution = reference
             else:
-                entry.solution = run(
-                    problem,
-                    entry.method,
-                    options[entry.method],
-                    own,
-                    resume=resume and (own / CHECKPOINT).is_file(),
-                    quiet=quiet,
-                )
+                again = resume and (own / CHECKPOINT).is_file()
+                solution = run(problem, entry.method, chosen, own, resume=again, quiet=quiet)
+        except UnsupportedProblem as error:
+            entry.reason, entry.supported = sentence(error), False
+            continue
         except DivergedError as error:
             entry.reason = f"diverged: {sentence(error)}"
             continue
         except KeyboardInterrupt:
             entry.reason, stopped = "interrupted before it had a state to keep", True
             continue
-        stopped = was_interrupted(entry.solution.report)
-        other = None if reference is None or entry.method == reference.method else reference
-        if other is not None:
-            measure(entry.solution, other)
-        entry.files = save(entry.solution, own)
-        entry.files["figure"] = str(own / "figure.png")
-        entry.figure = save_figure(entry.solution.plot(other), own / "figure.png")
+        stopped = was_interrupted(solution.report)
+        entry.solution = solution
+        entry.figure, entry.files = keep(solution, own, None if is_reference else reference)
 
 
-def failed(entry: Entry, reasons: Mapping[str, str | None]) -> bool:
+def refuse_if_none_can(problem: PDE, entries: Sequence[Entry]) -> None:
+    """Raise `UnsupportedProblem` with the reasons where no method can solve the problem."""
+    if not any(entry.supported for entry in entries):
+        reasons = " ".join(f"{entry.method}: {entry.reason}" for entry in entries)
+        raise UnsupportedProblem(f"no method that is asked can solve {problem.name!r}. {reasons}")
+
+
+def failed(entry: Entry) -> bool:
     """Whether a method that can solve the problem did not."""
-    if reasons[entry.method] is not None:
+    if not entry.supported:
         return False
     return entry.solution is None or entry.solution.report.converged is False

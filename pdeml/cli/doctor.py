@@ -128,5 +128,7 @@ def _writable(folder: Path) -> Check:
             pass
     except OSError as error:
         reason = f"{folder}: {error.strerror}"
-        return Check("writable folder", reason, False, "change to a folder of your own, or use --out")
+        return Check(
+            "writable folder", reason, False, "change to a folder of your own, or use --out"
+        )
     return Check("writable folder", str(folder), True)

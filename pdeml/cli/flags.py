@@ -33,7 +33,9 @@ Extra = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="Any other option; may be repeated."),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint in the folder.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue from the checkpoint in the folder.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 
@@ -54,7 +56,7 @@ def gather(extra: Sequence[str] | None, **flags: Any) -> dict[str, Any]:
         name, word = split_assignment(text, "--option")
         if name in RESERVED:
             raise InvalidOption(
-                f"--option {text!r}: {name!r} is set by the command itself; use --resume or --quiet."
+                f"--option {text!r}: the command itself sets {name!r}; use --resume or --quiet."
             )
         if name in given:
             raise InvalidOption(f"option {name!r} is given twice; give it once.")

@@ -27,8 +27,8 @@ def read_problem(path: Path) -> PDE:
     Raises
     ------
     InvalidProblem
-        If there is no such file, it raises, it holds no PDE at module level, or several of which none is
-        named ``problem``.
+        If there is no such file, it raises, it holds no PDE at module level, or several of which
+        none is named ``problem``.
     """
     if not path.is_file():
         raise InvalidProblem(f"there is no file {str(path)!r}; give the path of a Python file.")

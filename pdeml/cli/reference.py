@@ -14,7 +14,7 @@ def independent(problem: PDE, besides: str | None = None) -> Solution | None:
     Parameters
     ----------
     problem : what is solved.
-    besides : method that the reference must not be; a more trusted one is not looked for beneath it.
+    besides : method to be measured; the reference must be more trusted.
     """
     for name in REFERENCES:
         if name == besides:

@@ -24,12 +24,13 @@ from pdeml.cli.output import (
     table,
 )
 from pdeml.cli.reference import independent, measure
-from pdeml.errors import InvalidOption
+from pdeml.errors import InvalidOption, UnsupportedProblem
 from pdeml.operators.pde import PDE
 from pdeml.report.summary import report_rows
 from pdeml.solvers import Solution
 
 CHECKPOINT = "checkpoint.h5"
+FIGURE = "figure.png"
 
 
 def solve(
@@ -54,8 +55,8 @@ def solve(
 ) -> None:
     """Solve a problem and say how large the error is.
 
-    Writes solution.h5, report.json and figure.png to the folder, and checkpoint.h5 where the method can
-    resume. Exit code 0: solved; 1: not converged, diverged or interrupted; 2: bad input.
+    Writes solution.h5, report.json and figure.png to the folder, and checkpoint.h5 where the method
+    can resume. Exit code 0: solved; 1: not converged, diverged or interrupted; 2: bad input.
     """
     with clean_exit(json):
         declared = find_problem(problem, setting or ())
@@ -67,16 +68,19 @@ def solve(
                 times=times,
             ),
         )  # fmt: skip
-        folder = prepare_folder(out or Path("runs") / f"{slug(declared.name)}-{method}")
+        reason = solvers.can_solve(declared, method)
+        if reason is not None:
+            raise UnsupportedProblem(f"{method!r} cannot solve {declared.name!r}: {reason}")
+        folder = out or Path("runs") / f"{slug(declared.name)}-{method}"
+        if resume:
+            check_resumable(method, folder)
+        prepare_folder(folder)
         solution = run(declared, method, options, folder, resume=resume, quiet=quiet)
         files = save(solution, folder)
         # a reference takes its time: what was computed is already safe
         reference = independent(declared, besides=method)
-        if reference is not None:
-            measure(solution, reference)
-            files = save(solution, folder)
-        files["figure"] = str(folder / "figure.png")
-        save_figure(solution.plot(reference), folder / "figure.png")
+        _, more = keep(solution, folder, reference)
+        files |= more
         if (folder / CHECKPOINT).is_file():
             files["checkpoint"] = str(folder / CHECKPOINT)
         if not quiet:
@@ -89,27 +93,41 @@ def solve(
             raise typer.Exit(NOT_CONVERGED)
 
 
-def run(
-    problem: PDE, method: str, options: dict[str, Any], folder: Path, *, resume: bool, quiet: bool
-) -> Solution:
-    """Solve without a reference; methods that can resume keep their state in the folder.
+def check_resumable(method: str, folder: Path) -> None:
+    """Refuse to resume where the method cannot or there is nothing to resume.
 
     Raises
     ------
     InvalidOption
-        If it is to resume, and the method cannot or there is nothing to resume.
     """
-    checkpoint = folder / CHECKPOINT
-    if "checkpoint" in solvers.accepted_options(method):
-        options = {**options, "checkpoint": checkpoint, "resume": resume}
-        if resume and not checkpoint.is_file():
-            raise InvalidOption(
-                f"there is no {str(checkpoint)!r} to resume from; start without --resume, or name the "
-                "folder of the run with --out."
-            )
-        if not resume and checkpoint.is_file():
-            say(f"the earlier run in {folder} is replaced (--resume would continue it)", quiet)
-    elif resume:
+    if "checkpoint" not in solvers.accepted_options(method):
         raise InvalidOption(f"method {method!r} keeps no state to resume from; leave --resume out.")
+    if not (folder / CHECKPOINT).is_file():
+        raise InvalidOption(
+            f"there is no {str(folder / CHECKPOINT)!r} to resume from; start without --resume, or "
+            "name the folder of the run with --out."
+        )
+
+
+def run(
+    problem: PDE, method: str, options: dict[str, Any], folder: Path, *, resume: bool, quiet: bool
+) -> Solution:
+    """Solve without a reference; methods that can resume keep their state in the folder."""
+    if "checkpoint" in solvers.accepted_options(method):
+        checkpoint = folder / CHECKPOINT
+        options = {**options, "checkpoint": checkpoint, "resume": resume}
+        if not resume and checkpoint.is_file():
+            say(f"the earlier run in {folder} is replaced (--resume continues it instead)", quiet)
     say(f"{problem.name}: solving by {method}", quiet)
     return solvers.solve(problem, method, reference=None, progress=not quiet, **options)
+
+
+def keep(
+    solution: Solution, folder: Path, reference: Solution | None
+) -> tuple[bytes, dict[str, str]]:
+    """Measure the error, where there is a reference, and write all; returns PNG and paths."""
+    if reference is not None:
+        measure(solution, reference)
+    files = save(solution, folder)
+    files["figure"] = str(folder / FIGURE)
+    return save_figure(solution.plot(reference), folder / FIGURE), files

@@ -1,6 +1,7 @@
 """Elementwise functions with all their derivatives, as Taylor-mode differentiation needs them.
 
-Every entry of `DERIVATIVES` maps a name to a function ``(z, order) -> [f(z), f'(z), …, f^(order)(z)]``
+Every entry of `DERIVATIVES` maps a name to a function ``(z, order) -> [f(z), f'(z), …,
+f^(order)(z)]``
 that works for any order, because the recurrences below do (pinn.md §2.2 lists the first four).
 """
 
@@ -18,7 +19,7 @@ DerivativeTable = Callable[[Tensor, int], list[Tensor]]
 
 @cache
 def _ratio_polynomials(order: int, slope: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
-    """Coefficients of R_1 … R_order with f^(n) = f'·R_n(f), when f' = p(f) has coefficients `slope`.
+    """Coefficients of R_1 … R_order with f^(n) = f'·R_n(f), where f' = p(f), p given by `slope`.
 
     From f^(n+1) = f'·(R_n'(f) p(f) + R_n(f) p'(f)). Lowest power first.
     """

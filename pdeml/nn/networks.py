@@ -1,7 +1,8 @@
-"""Networks for collocation methods. All are plain modules: they run on tensors and on jets alike."""
+"""Networks for collocation methods: plain modules that run on tensors and on jets alike."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -28,6 +29,21 @@ def glorot_normal_(weight: Tensor, generator: torch.Generator) -> Tensor:
         draw = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
         weight.copy_(draw * math.sqrt(2.0 / (fan_in + fan_out)))
     return weight
+
+
+def dense_layer(
+    in_features: int,
+    out_features: int,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    bias: bool = True,
+) -> nn.Linear:
+    """A linear layer with Glorot-normal weights and zero bias."""
+    layer = nn.Linear(in_features, out_features, bias=bias, dtype=dtype)
+    glorot_normal_(layer.weight, generator)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 class MLP(nn.Module):
@@ -68,11 +84,8 @@ class MLP(nn.Module):
         self._function = activation_function(activation)
         sizes = [in_features, *([width] * depth), out_features]
         self.linears = nn.ModuleList(
-            nn.Linear(a, b, dtype=dtype) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            dense_layer(a, b, generator, dtype) for a, b in itertools.pairwise(sizes)
         )
-        for layer in self.linears:
-            glorot_normal_(layer.weight, generator)
-            nn.init.zeros_(layer.bias)
 
     def forward(self, x):
         for layer in self.linears[:-1]:
@@ -132,6 +145,7 @@ class FourierFeatures(nn.Module):
     ):
         super().__init__()
         draw = torch.randn((frequencies, in_features), generator=generator, dtype=torch.float64)
+        self.matrix: torch.Tensor
         self.register_buffer("matrix", (scale * draw).to(dtype))
         self.out_features = 2 * frequencies
 
@@ -141,7 +155,9 @@ class FourierFeatures(nn.Module):
 
 
 class ModifiedMLP(nn.Module):
-    """Dense network with two gates: h ← φ(W h + b); h ← h⊙U + (1 − h)⊙V, U = φ(W_u x), V = φ(W_v x).
+    """Dense network with two gates, U = φ(W_u x) and V = φ(W_v x).
+
+        h ← φ(W h + b),    h ← h⊙U + (1 − h)⊙V
 
     References
     ----------
@@ -162,12 +178,11 @@ class ModifiedMLP(nn.Module):
         super().__init__()
         self._function = activation_function(activation)
         sizes = [in_features, *([width] * depth)]
-        pairs = [*zip(sizes[:-1], sizes[1:], strict=True), (width, out_features)]
-        self.gates = nn.ModuleList(nn.Linear(in_features, width, dtype=dtype) for _ in range(2))
-        self.linears = nn.ModuleList(nn.Linear(a, b, dtype=dtype) for a, b in pairs)
-        for layer in [*self.gates, *self.linears]:
-            glorot_normal_(layer.weight, generator)
-            nn.init.zeros_(layer.bias)
+        pairs = [*itertools.pairwise(sizes), (width, out_features)]
+        self.gates = nn.ModuleList(
+            dense_layer(in_features, width, generator, dtype) for _ in range(2)
+        )
+        self.linears = nn.ModuleList(dense_layer(a, b, generator, dtype) for a, b in pairs)
 
     def forward(self, x):
         u, v = (self._function(gate(x)) for gate in self.gates)
@@ -183,10 +198,7 @@ class PirateBlock(nn.Module):
     def __init__(self, width: int, activation: str, generator: torch.Generator, dtype: torch.dtype):
         super().__init__()
         self._function = activation_function(activation)
-        self.linears = nn.ModuleList(nn.Linear(width, width, dtype=dtype) for _ in range(3))
-        for layer in self.linears:
-            glorot_normal_(layer.weight, generator)
-            nn.init.zeros_(layer.bias)
+        self.linears = nn.ModuleList(dense_layer(width, width, generator, dtype) for _ in range(3))
         self.alpha = nn.Parameter(torch.zeros((), dtype=dtype))
 
     def forward(self, x, u, v):
@@ -225,15 +237,11 @@ class PirateNet(nn.Module):
         self.features = FourierFeatures(
             in_features, width // 2, scale=scale, generator=generator, dtype=dtype
         )
-        self.gates = nn.ModuleList(nn.Linear(width, width, dtype=dtype) for _ in range(2))
-        for gate in self.gates:
-            glorot_normal_(gate.weight, generator)
-            nn.init.zeros_(gate.bias)
+        self.gates = nn.ModuleList(dense_layer(width, width, generator, dtype) for _ in range(2))
         self.blocks = nn.ModuleList(
             PirateBlock(width, activation, generator, dtype) for _ in range(blocks)
         )
-        self.last = nn.Linear(width, out_features, bias=False, dtype=dtype)
-        glorot_normal_(self.last.weight, generator)
+        self.last = dense_layer(width, out_features, generator, dtype, bias=False)
 
     def forward(self, x):
         x = self.features(x)
@@ -279,7 +287,8 @@ class CoordinateEmbedding(nn.Module):
                 columns.append((column - 0.5 * (a + b)) * (2.0 / (b - a)))
                 continue
             for k in range(1, self.harmonics + 1):
-                # the period's middle is the origin: reflections about it stay visible to the network
+                # the period's middle is the origin: reflections about it stay visible to the
+                # network
                 phase = (column - 0.5 * (a + b)) * (2.0 * math.pi * k / (b - a))
                 columns.extend((torch.cos(phase), torch.sin(phase)))
         return torch.cat(columns, -1)

@@ -1,8 +1,9 @@
-"""Streams of a dense network with a hand-written reverse, for the common case of collocation methods.
+"""Streams of a dense network with a hand-written reverse: the common case of collocation.
 
 Automatic differentiation of the jet rules would repeat the work of nested derivatives (pinn.md §7).
 Here the whole chain is one pass over stacked streams: one matrix product per layer and direction,
-the elementwise rules in place, and chunks of points small enough that all the streams of a layer stay
+the elementwise rules in place, and chunks of points small enough that all the streams of a layer
+stay
 in the cache. From the same reverse come either the parameter gradient or the rows of the Jacobian.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from pdeml.nn.networks import MLP
 from pdeml.operators.jets import Coefficient, Monomial, Streams, scaled
 
 CHUNK_BYTES = 400_000
-"""All streams of one layer of a chunk: fits the second-level cache of current CPUs beside its partner."""
+"""All streams of one layer of a chunk: two of these fit the second-level cache of current CPUs."""
 
 
 def chunk_size(streams: int, width: int, element_size: int, device: torch.device) -> int | None:
@@ -31,7 +32,7 @@ def chunk_size(streams: int, width: int, element_size: int, device: torch.device
 
 
 class Arena:
-    """Reused buffers: fresh memory of this size costs more in page faults than the arithmetic in it.
+    """Reused buffers: fresh memory of this size costs more in page faults than its arithmetic.
 
     `empty` hands out a buffer per call; `reset` makes all of them available again.
     """
@@ -141,12 +142,12 @@ class _Composition:
             else:
                 target = torch.mul(g_s[stream], polynomial, out=empty(polynomial))
                 collected[k + 1] = target if scale == 1.0 else target.mul_(scale)
-        for k, factor in collected.items():
-            out_s[0].addcmul_(factor, d[k])
+        for k, weight in collected.items():
+            out_s[0].addcmul_(weight, d[k])
         for stream, k, terms in self.rules:
             weighted = torch.mul(g_s[stream], d[k], out=empty(g_s[0]))
             for factors, scale in terms:
-                base, number = weighted, scale
+                base, number = weighted, cast(float, scale)
                 if not isinstance(scale, float):
                     base, number = torch.mul(weighted, scale, out=empty(weighted)), 1.0
                 for factor in set(factors):
@@ -236,15 +237,16 @@ class _Form:
     over consecutive streams (a Laplacian) are taken together.
     """
 
-    def __init__(
-        self, stream: int, monomials: list[Monomial], coefficients: Sequence[Coefficient]
-    ):
+    def __init__(self, stream: int, monomials: list[Monomial], coefficients: Sequence[Coefficient]):
         self.stream = stream
         scales = [scaled(coefficients, monomial) for monomial in monomials]
         numbers = [c for c in scales if isinstance(c, float) and c != 0.0]
         self.scale = numbers[0] if numbers else 1.0
-        self.terms = sorted(
-            ((*m.factors, c / self.scale) for m, c in zip(monomials, scales, strict=True)),
+        self.terms: list[tuple[int, int, Any]] = sorted(
+            (
+                (m.factors[0], m.factors[1], c / self.scale)
+                for m, c in zip(monomials, scales, strict=True)
+            ),
             key=lambda term: term[:2],
         )
         squares = [i for i, j, _ in self.terms if i == j]
@@ -324,10 +326,10 @@ class DensePass:
     def __init__(self, network: MLP, streams: Streams):
         self.network = network
         self.streams = streams
-        self.parameters = [p for layer in network.linears for p in (layer.weight, layer.bias)]
+        self.parameters = list(network.linears.parameters())
 
     @staticmethod
-    def accepts(network: nn.Module, streams: Streams) -> bool:
+    def accepts(network: nn.Module) -> TypeGuard[MLP]:
         return isinstance(network, MLP) and network.activation in DERIVATIVES
 
     def forward(

@@ -1,6 +1,7 @@
 """SymPy expressions as straight-line torch programs.
 
-An expression becomes a list of instructions that share common sub-expressions. Nothing is printed to
+An expression becomes a list of instructions that share common sub-expressions. Nothing is printed
+to
 source text and executed, so a declaration read from a file can never run code, and the same program
 works on tensors of any device and dtype and on jets (`pdeml.operators.jets`).
 """
@@ -84,7 +85,7 @@ def _extremum(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _piecewise(*pairs: Any) -> Any:
-    """``value, condition, value, condition, …``: the first true condition decides, NaN where none is."""
+    """``value, condition, value, …``: the first true condition decides, NaN where none is true."""
     result: Any = torch.tensor(math.nan, dtype=torch.float64)
     for value, condition in zip(reversed(pairs[::2]), reversed(pairs[1::2]), strict=True):
         if isinstance(condition, bool):
@@ -93,9 +94,12 @@ def _piecewise(*pairs: Any) -> Any:
         value, result = _as_tensor(value), _as_tensor(result)
         if value.dtype != result.dtype:
             # a plain number takes the dtype of the tensor beside it
-            value, result = (v.to(torch.promote_types(value.dtype, result.dtype)) if v.dim() else
-                             v.to(result.dtype if result.dim() else value.dtype)
-                             for v in (value, result))
+            value, result = (
+                v.to(torch.promote_types(value.dtype, result.dtype))
+                if v.dim()
+                else v.to(result.dtype if result.dim() else value.dtype)
+                for v in (value, result)
+            )
         result = torch.where(condition, value, result)
     return result
 
@@ -114,6 +118,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "acos": _elementwise(torch.acos),
     "atan": _elementwise(torch.atan),
     "atan2": _elementwise(torch.atan2),
+    "asinh": _elementwise(torch.asinh),
+    "acosh": _elementwise(torch.acosh),
+    "atanh": _elementwise(torch.atanh),
+    "erfc": _elementwise(torch.erfc),
+    "ceiling": _elementwise(torch.ceil),
     "Abs": lambda value: abs(value),
     "sign": _elementwise(torch.sign),
     "re": _elementwise(torch.real),
@@ -148,8 +157,8 @@ class Program:
 
     Notes
     -----
-    ``program(*values)`` returns one entry per expression: a tensor of the broadcast shape of the values
-    that it depends on, or a plain number where it depends on none.
+    ``program(*values)`` returns one entry per expression: a tensor of the broadcast shape of the
+    values that it depends on, or a plain number where it depends on none.
 
     Raises
     ------
@@ -194,8 +203,8 @@ class Program:
         if operation is None or not children:
             accepted = ", ".join(sorted(name for name in FUNCTIONS if name[0].islower()))
             raise UnsupportedProblem(
-                f"no torch form is known for {node} ({type(node).__name__}); it is neither an argument "
-                f"nor one of +, *, **, Piecewise, {accepted}."
+                f"no torch form is known for {node} ({type(node).__name__}); it is neither an "
+                f"argument nor one of +, *, **, Piecewise, {accepted}."
             )
         inputs = tuple(self._visit(child) for child in children)
         slot = self._new(node)

@@ -1,16 +1,18 @@
 """Taylor-mode derivatives: all the partial derivatives that a PDE needs, in one forward pass.
 
-A *jet* carries, for every point, the value of a quantity and a set of its derivatives with respect to
-the coordinates (its *streams*). Each operation maps jets to jets by an exact rule:
+A *jet* carries, for every point, the value of a quantity and a set of its derivatives with respect
+to the coordinates (its *streams*). Each operation maps jets to jets by an exact rule:
 
     linear layer      every stream through the same matrix, the bias on the value only
-    f(z)              ∂^α f(z) = Σ_π f^(|π|)(z) Π_{B ∈ π} ∂^B z     (Faà di Bruno, over set partitions)
+    f(z)              ∂^α f(z) = Σ_π f^(|π|)(z) Π_{B ∈ π} ∂^B z     (Faà di Bruno, set partitions)
     p·q               ∂^α (p q) = Σ_β C(α, β) ∂^β p ∂^(α−β) q        (Leibniz)
-    merged operator   L = Σ_α c_α ∂^α is carried as one stream: both rules are linear in ∂^α once the
-                      lower derivatives are there, so only the sum travels through the network.
+    merged operator   L = Σ_α c_α ∂^α is carried as one stream: both rules are linear in ∂^α once
+                      the lower derivatives are there, so only the sum travels through the network.
 
-Mixed derivatives are streams of their own, closed under sub-indices: u_xxy needs {u, x, y, xx, xy, xxy},
-six streams, where polarisation by directional jets needs three directions of three orders, ten streams.
+Mixed derivatives are streams of their own, closed under sub-indices: u_xxy needs {u, x, y, xx, xy,
+xxy},
+six streams, where polarisation by directional jets needs three directions of three orders, ten
+streams.
 
 `Jet` implements ``__torch_function__``: an ordinary ``nn.Module`` made of linear layers, known
 elementwise functions, sums, products and concatenations works on jets as it is.
@@ -78,8 +80,8 @@ class Streams:
     ----------
     dim : number of coordinates.
     partials : multi-indices that are wanted; sub-indices and the value are added.
-    operators : merged operators, each a tuple of multi-indices of order ≥ 1; the coefficient of term
-        j of all operators, counted on, is ``coefficients[j]`` at run time.
+    operators : merged operators, each a tuple of multi-indices of order ≥ 1; the coefficient of
+        term j of all operators, counted on, is ``coefficients[j]`` at run time.
 
     Attributes
     ----------
@@ -145,7 +147,7 @@ class Streams:
 
     @cached_property
     def products(self) -> list[list[Monomial]]:
-        """Per stream, the terms of the product rule besides p·q_s and p_s·q, as (stream of p, of q)."""
+        """Per stream, the terms of the product rule besides p·q_s and p_s·q."""
         rules = []
         for stream in range(len(self)):
             rule = []
@@ -201,9 +203,7 @@ class Jet:
             for index, slot in streams.terms(stream):
                 if order_of(index) == 1:
                     axis = index.index(1)
-                    data[stream, :, axis : axis + 1] += (
-                        1.0 if slot is None else coefficients[slot]
-                    )
+                    data[stream, :, axis : axis + 1] += 1.0 if slot is None else coefficients[slot]
         return cls(data, streams, coefficients)
 
     @property
@@ -303,7 +303,7 @@ class Jet:
 
 
 class UnsupportedJet(UnsupportedProblem):
-    """A torch operation for which no jet rule is known; derivatives fall back to nested autograd."""
+    """A torch operation without a jet rule; derivatives fall back to nested autograd."""
 
 
 def _polynomial(z: Tensor, monomials: list[Monomial], coefficients: Sequence[Coefficient]) -> Any:
@@ -379,8 +379,8 @@ def _cat(jets: Sequence[Jet], dim: int = 0) -> Jet:
 def _relu(jet: Jet, inplace: bool = False) -> Jet:
     if jet.streams.highest > 1:
         raise UnsupportedProblem(
-            "activation 'relu' has no second derivative, which this problem needs; use tanh, sin or "
-            "swish."
+            "activation 'relu' has no second derivative, which this problem needs; use tanh, "
+            "sin or swish."
         )
     return jet.new(torch.cat([torch.relu(jet.data[:1]), (jet.value > 0) * jet.data[1:]]))
 

@@ -48,7 +48,8 @@ class Merged:
 class Residual:
     """Expressions in fields and their derivatives, as a function of derivative streams.
 
-    Every term that is linear in the derivatives of one field, with coefficients that do not depend on
+    Every term that is linear in the derivatives of one field, with coefficients that do not depend
+    on
     the fields or on unknown parameters, joins one merged operator per equation and field when that
     lowers the number of streams; the other derivatives are streams of their own.
 

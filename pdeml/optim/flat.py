@@ -111,9 +111,12 @@ def _plain(value: Any) -> Tensor | float:
     return torch.as_tensor(value).clone() if axes else float(value)
 
 
-def check_range(name: str, value: float, lower: float, upper: float = math.inf) -> None:
-    """Raise InvalidOption unless lower < value < upper."""
-    if not lower < value < upper:
+def check_range(
+    name: str, value: float, lower: float, upper: float = math.inf, closed: bool = False
+) -> None:
+    """Raise InvalidOption unless lower < value < upper; value = lower is accepted if closed."""
+    if not (lower < value < upper or (closed and value == lower)):
+        bracket = "[" if closed else "("
         raise InvalidOption(
-            f"{name}={value} was given; accepted are numbers in ({lower:g}, {upper:g})."
+            f"{name}={value} was given; accepted are numbers in {bracket}{lower:g}, {upper:g})."
         )

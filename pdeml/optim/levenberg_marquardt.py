@@ -135,18 +135,21 @@ class LevenbergMarquardt(FlatOptimizer):
         floor = torch.finfo(gram.dtype).eps * gram.diagonal().max().item()
         damping = max(self.damping, floor)
         memory.update(accepted=0.0, stalled=0.0)
-        for _ in range(self.options["max_trials"]):
-            solve = self._solver(J, gram, damping, dual)
-            change = self._change(closure, point, residuals, J, solve) if solve else None
-            if change is not None:
-                new_residuals = self._residuals(closure, point + change)
-                new_loss = torch.dot(new_residuals, new_residuals).item()
-                if new_loss < loss:
-                    memory["damping"] = damping / self.options["decrease"]
-                    memory["accepted"] = 1.0
-                    return point.new_tensor(new_loss)
-            damping *= self.options["increase"]
-        self._scatter(point)
+        end = point
+        try:
+            for _ in range(self.options["max_trials"]):
+                solve = self._solver(J, gram, damping, dual)
+                change = self._change(closure, point, residuals, J, solve) if solve else None
+                if change is not None:
+                    new_residuals = self._residuals(closure, point + change)
+                    new_loss = torch.dot(new_residuals, new_residuals).item()
+                    if new_loss < loss:
+                        end = point + change
+                        memory.update(damping=damping / self.options["decrease"], accepted=1.0)
+                        return point.new_tensor(new_loss)
+                damping *= self.options["increase"]
+        finally:  # after an interrupt in the closure too
+            self._scatter(end)
         memory.update(stalled=1.0, point=point, loss=loss)
         return point.new_tensor(loss)
 

@@ -39,7 +39,7 @@ class QuasiNewton(FlatOptimizer):
     ) -> None:
         check_range("c1", options["c1"], 0.0, 0.5)
         check_range("c2", options["c2"], options["c1"], 1.0)
-        check_range("noise", options["noise"], -math.ulp(0.0), 1.0)
+        check_range("noise", options["noise"], 0.0, 1.0, closed=True)
         check_range("max_evaluations", options["max_evaluations"], 0)
         super().__init__(params, options, dtypes)
 
@@ -93,7 +93,10 @@ class QuasiNewton(FlatOptimizer):
                 )
             memory.update(point=point, gradient=gradient, loss=loss, lowest=loss, idle=0.0)
         if not self.stalled:
-            self._iterate(closure)
+            try:
+                self._iterate(closure)
+            finally:  # after an interrupt in the line search too
+                self._scatter(memory["point"])
         return point.new_tensor(memory["loss"])
 
     def _iterate(self, closure: Callable[[], Tensor]) -> None:
@@ -107,10 +110,8 @@ class QuasiNewton(FlatOptimizer):
                 memory["restarts"] = memory.get("restarts", 0.0) + 1.0
         new = search.trial
         if new is None:
-            self._scatter(memory["point"])
             memory["stalled"] = 1.0
             return
-        self._scatter(new.point)
         s, y = new.point - memory["point"], new.gradient - gradient
         self._update(s, y, gradient, new.step)
         memory["decrease"] = memory["loss"] - new.value

@@ -1,7 +1,7 @@
 """One self-contained HTML file about runs on one problem: no network, no scripts, light and dark.
 
-Every text is escaped, pictures are data URLs, formulas are MathML, and a content security policy forbids
-the browser to load anything else.
+Every text is escaped, pictures are data URLs, formulas are MathML, and a content security policy
+forbids the browser to load anything else.
 """
 
 from __future__ import annotations

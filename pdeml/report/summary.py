@@ -38,6 +38,7 @@ class Entry:
     method : its name.
     solution : None where there is none.
     reason : why.
+    supported : False where the method cannot solve such a problem.
     figure : PNG of the solution (with reference and error where there is a reference).
     files : paths of what was written, by kind.
     """
@@ -45,6 +46,7 @@ class Entry:
     method: str
     solution: Solution | None = None
     reason: str = ""
+    supported: bool = True
     figure: bytes | None = None
     files: dict[str, str] = field(default_factory=dict)
 
@@ -77,7 +79,8 @@ def row(entry: Entry) -> tuple[str, ...]:
 def report_rows(solution: Solution) -> list[tuple[str, str]]:
     """Everything that a run says about itself; its error against an independent reference first."""
     report = solution.report
-    first, rest = [], []
+    first: list[tuple[str, str]] = []
+    rest: list[tuple[str, str]] = []
     for label, text in report.rows():
         independent = label.startswith("error") and report.reference != DEPENDENT
         (first if independent else rest).append((label, text))
@@ -90,7 +93,7 @@ def report_rows(solution: Solution) -> list[tuple[str, str]]:
 
 
 def history_figure(solutions: Sequence[Solution]) -> Figure | None:
-    """Loss, RMS residual on fresh points and error over the time of training.
+    """Loss on training and on fresh points, and error over the time of training.
 
     Parameters
     ----------
@@ -107,18 +110,19 @@ def history_figure(solutions: Sequence[Solution]) -> Figure | None:
     from matplotlib.figure import Figure
 
     panels = (
-        ("training loss", "loss", lambda v: v),
-        ("RMS residual on fresh points", "validation", np.sqrt),
-        ("relative L2 error while training", "error", lambda v: v),
+        ("training loss", "loss"),
+        ("loss on fresh points", "validation"),
+        ("relative L2 error while training", "error"),
     )
     figure = Figure(figsize=(13, 3.8), layout="constrained")
-    for axes, (title, name, scale) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+    for axes, (title, name) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         for solution in trained:
             times = np.asarray(solution.history["time"])
             values = np.asarray(solution.history.get(name, [math.nan] * len(times)))
             known = np.isfinite(values) & (values > 0)
-            axes.semilogy(times[known], scale(values[known]), ".-", ms=3, label=solution.method)
+            axes.semilogy(times[known], values[known], ".-", ms=3, label=solution.method)
         axes.set(title=title, xlabel="time [s]")
+        axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
         if axes.lines and any(len(line.get_xdata()) for line in axes.lines):
             axes.legend()

@@ -1,6 +1,7 @@
 """What collocation methods share: loss terms from a declaration, sampling, training, honesty.
 
-A method (PINN, …) chooses a trial solution and a schedule; this file draws the points, minimises the
+A method (PINN, …) chooses a trial solution and a schedule; this file draws the points, minimises
+the
 objective, keeps the weights with the smallest residual on points that were never trained on, writes
 checkpoints, and reports what is known about the error.
 """
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import sympy as sp
 import torch
@@ -31,6 +32,7 @@ from pdeml.operators.residual import Residual
 from pdeml.optim import LBFGS, LevenbergMarquardt, SSBroyden
 from pdeml.progress import ProgressBar
 from pdeml.solvers.checkpoint import load_checkpoint, save_checkpoint
+from pdeml.solvers.constraints import time_of
 from pdeml.solvers.objective import Objective, Term, Trial
 
 logger = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ VALIDATION_POINTS = 20_000
 """Fresh points on which a run is judged (pinn.md §2.9)."""
 
 FRESH_TO_TRAINED = 10.0
-"""A larger ratio of fresh to trained residual means that the points were fitted, not the equation."""
+"""A larger ratio of fresh to trained residual: the points were fitted, not the equation."""
 
 VIOLATION = 1e-3
 """Largest accepted violation of a condition, relative to the size of the solution."""
@@ -114,7 +116,10 @@ def condition_requirements(
             case Initial(order=0):
                 expression = unknown - condition.value
             case Initial():
-                expression, name = unknown.diff(problem.time) - condition.value, f"velocity {unknown.func}"
+                expression, name = (
+                    unknown.diff(problem.time) - condition.value,
+                    f"velocity {unknown.func}",
+                )
             case Dirichlet():
                 expression = unknown - condition.value
             case Neumann():
@@ -133,14 +138,22 @@ def condition_requirements(
             unknowns=problem.unknowns,
             extras=normals if not isinstance(condition, Initial) else (),
         )
-        draw = _draw_initial(problem) if isinstance(condition, Initial) else _draw_on(problem, condition)
+        draw = (
+            draw_initial(problem)
+            if isinstance(condition, Initial)
+            else _draw_on(problem, condition)
+        )
         found.append(Requirement(name, residual, draw, count, weight))
     return found
 
 
-def _draw_initial(problem: PDE) -> Draw:
+def draw_initial(problem: PDE) -> Draw:
+    """Points at the initial time."""
+    domain = problem.domain
+    assert isinstance(domain, SpaceTime)
+
     def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
-        return problem.domain.sample_initial(n, generator, method), []
+        return domain.sample_initial(n, generator, method), []
 
     return draw
 
@@ -173,9 +186,7 @@ def _draw_on(problem: PDE, condition: Any) -> Draw:
     return draw
 
 
-def data_requirement(
-    problem: PDE, data: tuple[Any, Any], weight: float
-) -> Requirement:
+def data_requirement(problem: PDE, data: tuple[Any, Any], weight: float) -> Requirement:
     """Measurements: (points (n, d), values (n, fields)) to be met in mean square.
 
     Raises
@@ -198,8 +209,8 @@ def data_requirement(
         if bad.any():
             row = int(bad.any(-1).nonzero()[0, 0])
             raise InvalidDataset(
-                f"data {what} hold {int(bad.sum())} NaN or infinite entries, the first in row {row}; "
-                "remove these rows."
+                f"data {what} hold {int(bad.sum())} NaN or infinite entries, the first in row "
+                f"{row}; remove these rows."
             )
     lower, upper = (torch.tensor(b, dtype=torch.float64) for b in problem.domain.bounds)
     margin = 1e-9 * (upper - lower)
@@ -218,8 +229,12 @@ def data_requirement(
         extras=targets,
     )
     return Requirement(
-        "data", residual, lambda n, g, method: (points, list(values.unbind(-1))), len(points),
-        weight, fixed=True,
+        "data",
+        residual,
+        lambda n, g, method: (points, list(values.unbind(-1))),
+        len(points),
+        weight,
+        fixed=True,
     )
 
 
@@ -230,7 +245,8 @@ class Schedule:
     Attributes
     ----------
     optimizer : after Adam: "ssbroyden", "lbfgs", "levenberg_marquardt" or None.
-    adam_steps, adam_rate, adam_betas : of the first stage, on points drawn anew every `cycle` steps.
+    adam_steps, adam_rate, adam_betas : of the first stage, on points drawn anew every `cycle`
+        steps.
     cycle : iterations on one set of points.
     sampling : "rad", or a method of `Domain.sample`.
     max_iterations : in all; None means until the time limit.
@@ -355,8 +371,10 @@ class Training:
         )
 
     def _to_run(self, points: Tensor, extras: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        place = {"device": self.device, "dtype": self.dtype}
-        return points.to(**place), [e.to(**place) for e in extras]
+        def place(tensor: Tensor) -> Tensor:
+            return tensor.to(device=self.device, dtype=self.dtype)
+
+        return place(points), [place(e) for e in extras]
 
     def _parameters(self) -> list[Tensor]:
         return [p.detach().clone() for p in self.objective.parameters]
@@ -372,7 +390,7 @@ class Training:
 
     def _optimizer(self) -> Any:
         parameters = self.objective.parameters
-        if self._in_adam:
+        if self._in_adam or self.schedule.optimizer is None:
             return torch.optim.Adam(
                 parameters, lr=self.schedule.adam_rate, betas=self.schedule.adam_betas
             )
@@ -420,9 +438,7 @@ class Training:
             if pool > requirement.count:
                 candidate = Term(term.name, requirement.residual, self.trial, points, extras)
                 size = candidate.residuals(values).norm(dim=-1)
-                chosen = residual_adaptive(
-                    points, size, requirement.count, self.generator
-                )
+                chosen = residual_adaptive(points, size, requirement.count, self.generator)
                 points, extras = points[chosen], [e[chosen] for e in extras]
             term.bind(points, extras)
         if hasattr(self.optimizer, "new_points"):
@@ -510,7 +526,10 @@ class Training:
                     reason = f"{self.schedule.max_iterations} iterations"
                 if reason:
                     break
-                loss = self._step()
+                try:
+                    loss = self._step()
+                except DivergedError as cause:
+                    self._diverged(math.nan, cause)
                 if not math.isfinite(loss):
                     self._diverged(loss)
                 self.iteration += 1
@@ -563,14 +582,14 @@ class Training:
         what = "the optimizer stalled" if stalled else "no 5 % smaller validation loss"
         return f"{what} in {self.schedule.patience} cycles"
 
-    def _diverged(self, loss: float) -> None:
+    def _diverged(self, loss: float, cause: DivergedError | None = None) -> NoReturn:
         self._restore(self.best)
         self._save()
         kept = f" It is kept in {os.fspath(self.checkpoint)}." if self.checkpoint else ""
         raise DivergedError(
-            f"the loss became {loss} at iteration {self.iteration}; the trial solution was set back to "
-            f"the best finite state.{kept} Lower the learning rate or use float64."
-        )
+            f"the loss became {loss} at iteration {self.iteration}; the trial solution was set "
+            f"back to the best finite state.{kept} Lower the learning rate or use float64."
+        ) from cause
 
     def _show(self, bar: ProgressBar, loss: float, validation: float, error: float) -> None:
         figures: dict[str, float | int | str] = {"it": self.iteration, "loss": loss}
@@ -599,8 +618,8 @@ class Honesty:
         reasons = []
         if self.trained > 0 and self.fresh / self.trained > FRESH_TO_TRAINED:
             reasons.append(
-                f"the residual on fresh points is {self.fresh / self.trained:.0f} times that on the "
-                "training points: the points were fitted, not the equation"
+                f"the residual on fresh points is {self.fresh / self.trained:.0f} times that on "
+                "the training points: the points were fitted, not the equation"
             )
         if not self.relative <= RELATIVE_RESIDUAL:
             reasons.append(
@@ -609,8 +628,8 @@ class Honesty:
             )
         if self.growth is not None and not self.growth <= RELATIVE_RESIDUAL:
             reasons.append(
-                f"the residual integrated over time is {self.growth:.1e} of the solution: it may be "
-                "wrong altogether"
+                f"the residual integrated over time is {self.growth:.1e} of the solution: it may "
+                "be wrong altogether"
             )
         for name, value in self.violations.items():
             if not value <= VIOLATION:
@@ -628,7 +647,7 @@ def examine(problem: PDE, training: Training, all_conditions: Sequence[Requireme
     scale, size = _scales(problem, interior, values)
     growth = None
     if problem.time is not None and all(problem.time_order(f) == 1 for f in problem.fields):
-        duration = problem.domain.time.duration
+        duration = time_of(problem).duration
         slope = _time_coefficient(problem)
         if slope is not None and size > 0:
             growth = fresh * duration / slope / size
@@ -649,8 +668,11 @@ def _time_coefficient(problem: PDE) -> float | None:
             slope = sp.expand(residual).coeff(sp.Derivative(unknown, problem.time))
             if slope != 0:
                 slopes.add(slope)
-    numbers = {abs(complex(s.subs(problem.values))) for s in slopes if not s.free_symbols
-               - set(problem.values)}
+    numbers = {
+        abs(complex(s.subs(problem.values)))
+        for s in slopes
+        if not s.free_symbols - set(problem.values)
+    }
     return min(numbers) if len(numbers) == len(slopes) and numbers else None
 
 

@@ -21,7 +21,7 @@ import torch
 from sympy.core.function import AppliedUndef
 from torch import Tensor, nn
 
-from pdeml.domains import Ball, Box, SpaceTime
+from pdeml.domains import Ball, Box, SpaceTime, Time
 from pdeml.errors import InvalidOption, UnsupportedProblem
 from pdeml.nn.networks import CoordinateEmbedding
 from pdeml.operators.expressions import Program, evaluate
@@ -63,17 +63,24 @@ class LinearFlow(nn.Module):
     network does not have to cancel a frozen kink.
     """
 
-    def __init__(self, wave: Tensor, decay: Tensor, cosine: Tensor, sine: Tensor, origin: float,
-                 start: float):
+    def __init__(
+        self, wave: Tensor, decay: Tensor, cosine: Tensor, sine: Tensor, origin: float, start: float
+    ):
         super().__init__()
         self.origin, self.start = origin, start
+        self.wave: Tensor
+        self.decay: Tensor
+        self.cosine: Tensor
+        self.sine: Tensor
         for name, tensor in (("wave", wave), ("decay", decay), ("cosine", cosine), ("sine", sine)):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, x):
         phase = (x[..., 0:1] - self.origin) * self.wave
         envelope = torch.exp((x[..., 1:2] - self.start) * -self.decay)
-        return (torch.cos(phase) * envelope) @ self.cosine + (torch.sin(phase) * envelope) @ self.sine
+        return (torch.cos(phase) * envelope) @ self.cosine + (
+            torch.sin(phase) * envelope
+        ) @ self.sine
 
 
 class Columns(nn.Module):
@@ -110,8 +117,8 @@ class Constraints:
 class _Lift:
     """g and B of one field."""
 
-    base: sp.Expr = sp.Integer(0)
-    factor: sp.Expr = sp.Integer(1)
+    base: sp.Expr = sp.S.Zero
+    factor: sp.Expr = sp.S.One
     flow: LinearFlow | None = None
 
 
@@ -148,8 +155,9 @@ def build_constraints(
     )
     lifts = []
     for unknown in problem.fields:
-        conditions = [c for c in problem.conditions if c.field == unknown]
-        conditions = [c for c in conditions if not isinstance(c, Periodic)]
+        conditions = [
+            c for c in problem.conditions if c.field == unknown and not isinstance(c, Periodic)
+        ]
         lift = _Lift()
         uncertain = [c for c in conditions if c.value.free_symbols & {*problem.unknowns}]
         if uncertain:
@@ -170,14 +178,20 @@ def build_constraints(
     return result
 
 
+def time_of(problem: PDE) -> Time:
+    """The time interval of an evolution problem."""
+    assert isinstance(problem.domain, SpaceTime)
+    return problem.domain.time
+
+
 def _periodic_axes(problem: PDE) -> list[sp.Symbol]:
     per_field = [set(problem.periodic_axes(f)) for f in problem.fields]
     everywhere = set.intersection(*per_field)
     partial = set.union(*per_field) - everywhere
     if partial:
         raise UnsupportedProblem(
-            f"axis {', '.join(map(str, partial))} is periodic for some fields only; a network method "
-            "embeds an axis for all fields. Declare Periodic for every field, or use 'fem'."
+            f"axis {', '.join(map(str, partial))} is periodic for some fields only; a network "
+            "method embeds an axis for all fields. Declare Periodic for every field, or use 'fem'."
         )
     return [c for c in problem.coordinates if c in everywhere]
 
@@ -201,7 +215,7 @@ def _build_in(
 
     evolution, tau = sp.Integer(0), sp.Integer(1)
     if hard_time:
-        time = problem.domain.time
+        time = time_of(problem)
         elapsed = problem.time - _exact(time.start)
         tau = elapsed / _exact(time.end - time.start)
         evolution = initials[0].value
@@ -332,7 +346,8 @@ def _mismatch(
             face = points.clone()
             face[:, axis] = (lower, upper)[side][axis]
             if differs(base - value, face):
-                return f"values on neighbouring faces differ at an edge of {box.parts[2 * axis + side]}"
+                part = box.parts[2 * axis + side]
+                return f"values on neighbouring faces differ at an edge of {part}"
     if hard_time:
         start = points.clone()
         start[:, -1] = lower[-1]
@@ -349,12 +364,14 @@ def _ball_lift(
 ) -> tuple[sp.Expr, sp.Expr, str | None]:
     value = conditions[0].value
     if len(conditions) > 1 or value.free_symbols & {*ball.coordinates}:
-        return evolution, sp.Integer(1), "values that vary along the sphere have no closed extension"
+        return (
+            evolution,
+            sp.Integer(1),
+            "values that vary along the sphere have no closed extension",
+        )
     if hard_time:
         return evolution, sp.Integer(1), "an initial value on a ball has no closed joint lift"
-    radius = sum(
-        (x - _exact(c)) ** 2 for x, c in zip(ball.coordinates, ball.centre, strict=True)
-    )
+    radius = sum((x - _exact(c)) ** 2 for x, c in zip(ball.coordinates, ball.centre, strict=True))
     return value, 1 - radius / _exact(ball.radius) ** 2, None
 
 
@@ -373,13 +390,17 @@ def _kink(problem: PDE, value: sp.Expr) -> str | None:
             seam[:, i] = end
             both = [value, sp.diff(value, axis)]
             ends.append(evaluate(both, problem.coordinates, seam, problem.values))
-        inside = evaluate([value, sp.diff(value, axis)], problem.coordinates, points, problem.values)
+        inside = evaluate(
+            [value, sp.diff(value, axis)], problem.coordinates, points, problem.values
+        )
         jump = (ends[0] - ends[1]).abs().amax(0)
         scale = 1e-8 * (1.0 + inside.abs().amax(0))
         if jump[0] > scale[0]:
             return f"it jumps by {float(jump[0]):.3g} across the periodic seam in {axis}"
         if jump[1] > scale[1]:
-            return f"its derivative jumps by {float(jump[1]):.3g} across the periodic seam in {axis}"
+            return (
+                f"its derivative jumps by {float(jump[1]):.3g} across the periodic seam in {axis}"
+            )
     return None
 
 

@@ -8,6 +8,7 @@ through it.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Sequence
@@ -110,7 +111,7 @@ class _DenseNetworkPass(DensePass):
 
 def network_pass(trial: Trial, streams: Streams, points: Tensor) -> NetworkPass:
     """The fastest pass that the trial's network allows; which one is logged."""
-    if DensePass.accepts(trial.network, streams):
+    if DensePass.accepts(trial.network):
         return _DenseNetworkPass(trial.network, streams)
     jets = supports_jets(trial, points, streams)
     chosen = AutogradPass(trial.network if jets else trial, streams, on_points=not jets)
@@ -187,7 +188,7 @@ class Term:
                 slice(a, b),
                 [c[a:b] if isinstance(c, Tensor) else c for c in self.coefficients],
             )
-            for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+            for a, b in itertools.pairwise(bounds)
         ]
 
     def _width(self) -> int:
@@ -257,10 +258,8 @@ class Term:
             if isinstance(partial, Tensor) or partial != 0:
                 adjoint[rows.index(stream), :, field] += partial * scale
 
-    def jacobian(
-        self, unknowns: Sequence[Tensor], rows: Tensor | None, parameters: int
-    ) -> Tensor:
-        """Weighted residuals √(w/n)·r, (n·equations,), point by point; fills their Jacobian `rows`."""
+    def jacobian(self, unknowns: Sequence[Tensor], rows: Tensor | None, parameters: int) -> Tensor:
+        """Weighted residuals √(w/n)·r, (n·equations,), by point; fills their Jacobian `rows`."""
         n, k_all = self.points.shape[0], self.residual.count
         scale = math.sqrt(self.weight / n)
         found = self.points.new_empty((n, k_all))
@@ -348,9 +347,7 @@ class Objective:
         means = []
         for term in self.terms:
             means.append(term.accumulate(values, gradients, unknown_gradients, self._arena))
-        for gradient, value, positive in zip(
-            unknown_gradients, values, self.positive, strict=True
-        ):
+        for gradient, value, positive in zip(unknown_gradients, values, self.positive, strict=True):
             if positive:
                 gradient.mul_(value)
         self._means = means
@@ -368,7 +365,7 @@ class Objective:
         return out
 
     def residual_and_jacobian(self, jacobian: bool) -> tuple[Tensor, Tensor | None]:
-        """Stacked weighted residuals (M,), whose squared norm is the loss, and ∂/∂parameters (M, P)."""
+        """Stacked weighted residuals (M,), the loss is their squared norm; Jacobian (M, P)."""
         values = self.unknown_values()
         inside = sum(p.numel() for p in self.network_parameters)
         sizes = [term.points.shape[0] * term.residual.count for term in self.terms]

@@ -38,6 +38,7 @@ from pdeml.solvers.collocation import (
     Training,
     condition_requirements,
     data_requirement,
+    draw_initial,
     equation_requirement,
     examine,
 )
@@ -108,7 +109,7 @@ def solve(
     resume: bool = False,
     progress: bool = False,
 ) -> Solution:
-    """Solve a declared problem, or identify its unknown parameters, with a physics-informed network.
+    """Solve a declared problem, or identify its unknown parameters, by a PINN.
 
     Parameters
     ----------
@@ -124,14 +125,15 @@ def solve(
         gauss_newton.
     harmonics : inputs per periodic axis.
     points, condition_points : collocation points inside (5000 / 2000) and per soft condition (500).
-    constraints : "auto" builds conditions into the trial solution where a closed form exists, "soft"
-        makes all but periodicity loss terms.
+    constraints : "auto" builds conditions into the trial solution where a closed form exists,
+        "soft" makes all but periodicity loss terms.
     weights : of loss terms by name ("equation" 1, conditions and data 100).
     optimizer : "ssbroyden", "lbfgs" or "levenberg_marquardt" instead of the recipe's; "adam" for
         Adam alone.
     adam_steps, cycle, sampling, patience : as in `pdeml.solvers.collocation.Schedule`.
     data : (points (n, d), values (n, fields)) to be met in mean square.
-    initial : replaces the declared initial value: an expression or a function (N, d) -> (N, fields).
+    initial : replaces the declared initial value: an expression or a function (N, d) -> (N,
+        fields).
     checkpoint : state file, written every 30 s and at the end; `resume` continues from it.
     progress : show a bar.
 
@@ -166,8 +168,8 @@ def solve(
     )
     if precision != torch.float64 and schedule.optimizer in ("ssbroyden", "levenberg_marquardt"):
         raise InvalidOption(
-            f"optimizer {schedule.optimizer!r} needs float64, dtype={precision} was given; drop dtype, "
-            "or use optimizer='adam' or 'lbfgs'."
+            f"optimizer {schedule.optimizer!r} needs float64, dtype={precision} was given; drop "
+            "dtype, or use optimizer='adam' or 'lbfgs'."
         )
     if problem.unknowns and data is None:
         raise InvalidOption(
@@ -191,9 +193,16 @@ def solve(
         "dtype": str(precision).removeprefix("torch."),
     }
     model = _network(network, config, built, problem, generator).to(device=place, dtype=precision)
-    trial = Trial(model, built.embedding, built.base, built.factor).to(device=place, dtype=precision)
+    trial = Trial(model, built.embedding, built.base, built.factor).to(
+        device=place, dtype=precision
+    )
     requirements = _requirements(
-        problem, built, points or RECIPES[recipe]["points"], condition_points, weights or {}, data,
+        problem,
+        built,
+        points or RECIPES[recipe]["points"],
+        condition_points,
+        weights or {},
+        data,
         initial,
     )
     unknowns, positive = _unknowns(problem, place, precision)
@@ -229,8 +238,12 @@ def solve(
         report=_report(training, outcome, honesty, built),
         history=outcome.history,
         options={
-            "recipe": recipe, "seed": seed, "time_limit": time_limit, "points": points,
-            "max_iterations": schedule.max_iterations, "optimizer": schedule.optimizer,
+            "recipe": recipe,
+            "seed": seed,
+            "time_limit": time_limit,
+            "points": points,
+            "max_iterations": schedule.max_iterations,
+            "optimizer": schedule.optimizer,
             "weights": dict(weights or {}),
         },
         parameters=_estimates(problem, training.objective),
@@ -241,8 +254,8 @@ def field_from_config(problem: PDE, config: Mapping[str, Any]) -> nn.Module:
     """The trial solution with untrained weights, to load a saved state into."""
     if config["network"] == "custom":
         raise InvalidOption(
-            "this solution was trained with a network of your own, which a file cannot rebuild; keep "
-            "its class and load the weights into it."
+            "this solution was trained with a network of your own, which a file cannot rebuild; "
+            "keep its class and load the weights into it."
         )
     built = build_constraints(
         problem,
@@ -292,8 +305,8 @@ def _check_activation(problem: PDE, activation: str) -> None:
     order = equation_requirement(problem, 1).residual.highest_order
     if activation == "relu" and order > 1:
         raise UnsupportedProblem(
-            f"activation 'relu' has no second derivative, but {problem.name!r} has derivatives of order "
-            f"{order}; use tanh, sin or swish."
+            f"activation 'relu' has no second derivative, but {problem.name!r} has derivatives of "
+            f"order {order}; use tanh, sin or swish."
         )
 
 
@@ -323,7 +336,7 @@ def _network(
 
 
 def _with_initial(problem: PDE, initial: Any) -> PDE:
-    """The problem with its initial value replaced by an expression (a function stays a loss term)."""
+    """The problem with another initial value, if that is an expression; functions are data."""
     if not isinstance(initial, sp.Expr):
         return problem
     conditions = [
@@ -367,9 +380,7 @@ def _requirements(
     return [replace(r, weight=weights.get(r.name, r.weight)) for r in found]
 
 
-def _initial_data(
-    problem: PDE, initial: Callable[[Tensor], Tensor], count: int
-) -> Requirement:
+def _initial_data(problem: PDE, initial: Callable[[Tensor], Tensor], count: int) -> Requirement:
     """A function as initial value: values at points of the initial time."""
     targets = [sp.Dummy(f"initial_{f.func}") for f in problem.fields]
     residual = Residual(
@@ -381,7 +392,7 @@ def _initial_data(
     )
 
     def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
-        points = problem.domain.sample_initial(n, generator, method)
+        points, _ = draw_initial(problem)(n, generator, method)
         return points, list(initial(points).reshape(n, -1).unbind(-1))
 
     return Requirement("initial", residual, draw, count, 100.0)
@@ -400,7 +411,7 @@ def _unknowns(
 
 
 def _estimates(problem: PDE, objective: Objective) -> dict[str, Estimate]:
-    """Unknown parameters with Gauss–Newton standard errors: diag(s² (JᵀJ)⁻¹), s² of the data term."""
+    """Unknown parameters with Gauss–Newton standard errors: √diag(s² (JᵀJ)⁻¹)."""
     if not problem.unknowns:
         return {}
     residual, jacobian = objective.residual_and_jacobian(True)
@@ -444,9 +455,7 @@ def _all_conditions(problem: PDE, built: Constraints) -> Sequence[Requirement]:
     return condition_requirements(problem, conditions, 1, 1.0)
 
 
-def _report(
-    training: Training, outcome: Outcome, honesty: Honesty, built: Constraints
-) -> Report:
+def _report(training: Training, outcome: Outcome, honesty: Honesty, built: Constraints) -> Report:
     reasons = honesty.verdict()
     notes = [*built.notes, f"stopped: {outcome.reason}."]
     notes += [f"not converged: {reason}." for reason in reasons]

@@ -21,6 +21,8 @@ DYADIC_FRAMES = 48  # stored states per doubling
 SETTLED = 0.02  # part of the time after which a rough initial value must be resolved
 MAX_POINTS = {1: 8192, 2: 512}  # per axis, automatic choice
 MAX_STEPS = 2**18
+DECAYED = 36.0  # e^-36 = 2e-16
+KINK_TOLERANCE = 1e-6  # of the time steps, where a kink that stays limits the error anyway
 STEADY_STEPS = 2**12  # from here on, a blow-up that does not move is the solution's own
 SPECTRUM = {torch.float64: 1e-12, torch.float32: 1e-6}  # where a spectrum counts as decayed
 ROUGH = 1e-9  # an initial spectrum that ends above this has a kink or a jump
@@ -71,11 +73,18 @@ class Refinement:
         self.degree = 2 if right.degree is None else max(right.degree, 1)
         self.symbol = right.multiplier(fine.wave, problem.values)
         limit = MAX_POINTS[self.dim]
-        self.rough = self._share_beyond(limit) > ROUGH
+        self.notes: list[str] = []
+        kinked = self._share_beyond(limit) > ROUGH
         outside = ~fine.within([limit / (self.degree + 1)] * self.dim)
         decay = -self.symbol.real[:, outside]
-        self.smoothing = bool(decay.numel()) and decay.min().item() * self.span > 36
-        self.notes: list[str] = []
+        smoothing = bool(decay.numel()) and decay.min().item() * self.span > DECAYED
+        self.rough = kinked and smoothing
+        self.kept_kink = kinked and not smoothing
+        if self.kept_kink:
+            self.notes.append(
+                "the periodic extension of the initial value is not smooth and the linear terms do "
+                "not smooth it: the error falls slowly with resolution"
+            )
 
     def _share_beyond(self, points: int) -> float:
         """Largest initial mode that a grid of so many points does not retain, relative."""
@@ -88,6 +97,8 @@ class Refinement:
     def first_shape(self) -> tuple[int, ...]:
         """Smallest grid that resolves the initial value, or a middling one where none does."""
         low, high = (64, MAX_POINTS[1]) if self.dim == 1 else (32, MAX_POINTS[2])
+        if self.kept_kink:
+            return (high // 8,) * self.dim
         n = low
         while n < high and self._share_beyond(n) > SPECTRUM[self.dtype] / 100:
             n *= 2
@@ -160,12 +171,12 @@ class Refinement:
     @property
     def has_tail(self) -> bool:
         """Whether unresolved initial modes decay, so that their linear flow is worth adding."""
-        return self.rough and self.smoothing and self.dim == 1
+        return self.rough and self.dim == 1
 
     def grown(self, shape: tuple[int, ...], tail: float) -> tuple[int, ...] | None:
         """The next grid, as the exponential decay of the spectrum predicts; None at the limit."""
         limit = MAX_POINTS[self.dim]
-        if max(shape) >= limit:
+        if max(shape) >= limit or self.kept_kink:
             return None
         wanted = math.log(SPECTRUM[self.dtype]) / math.log(min(tail, 0.5))
         factor = min(max(1.1 * wanted, 1.3), 4.0)
@@ -196,6 +207,8 @@ class Refinement:
             larger = self.grown(shape, tail)
             if tail <= SPECTRUM[self.dtype]:
                 return run
+            if larger is None and self.kept_kink:
+                return run
             if larger is None:
                 self.notes.append(
                     f"the spectrum has decayed to {tail:.1e} only at {shape[0]} points per axis"
@@ -208,6 +221,7 @@ class Refinement:
     def refine(self, run: Run, tol: float) -> Run:
         """Shorten the steps until the fourth-order error estimate is below the tolerance."""
         ratio, before = 2.0, math.inf
+        tol = max(tol, KINK_TOLERANCE) if self.kept_kink else tol
         while True:
             steps = math.ceil(run.steps * ratio)
             if steps > MAX_STEPS:

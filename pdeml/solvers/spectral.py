@@ -229,7 +229,8 @@ def _checked_options(
     dim = len(problem.space_coordinates)
     shape = None
     if resolution is not None:
-        shape = (resolution,) * dim if isinstance(resolution, int) else tuple(resolution)
+        single = not isinstance(resolution, Sequence)
+        shape = (resolution,) * dim if single else tuple(resolution)
         if len(shape) != dim or any(not isinstance(n, int) or n < 4 for n in shape):
             raise InvalidOption(
                 f"resolution={resolution!r}: give points per space axis, an integer of at least "

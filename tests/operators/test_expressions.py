@@ -11,7 +11,9 @@ from pdeml.operators.expressions import Program, evaluate
 from pdeml.operators.jets import Jet, Streams
 
 x, t, nu = sp.symbols("x t nu", real=True)
-POINTS = torch.rand((50, 2), generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+POINTS = (
+    torch.rand((50, 2), generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+)
 
 EXPRESSIONS = [
     sp.sin(sp.pi * x) * sp.exp(-nu * t) + 3,
@@ -59,9 +61,7 @@ def test_program_runs_on_jets():
     jet = Jet.coordinates(POINTS, streams)
     (out,) = program(jet[..., 0:1], jet[..., 1:2])
     for i, (a, b) in enumerate(streams.indices):
-        expected = evaluate(
-            [sp.diff(sp.sin(x * t) * sp.exp(t) + x**3, x, a, t, b)], (x, t), POINTS
-        )
+        expected = evaluate([sp.diff(sp.sin(x * t) * sp.exp(t) + x**3, x, a, t, b)], (x, t), POINTS)
         assert (out.data[i] - expected).abs().max() < 1e-12
 
 

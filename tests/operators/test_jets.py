@@ -154,7 +154,10 @@ def test_jet_arithmetic_follows_the_quotient_and_power_rules():
         def forward(self, x):
             a, b = x[..., 0:1], x[..., 1:2]
             return torch.cat(
-                [(1.0 + a) ** 3 / (2.0 + b * a), torch.exp(torch.tanh(b) * math.log(2.0)) - a / 3.0],
+                [
+                    (1.0 + a) ** 3 / (2.0 + b * a),
+                    torch.exp(torch.tanh(b) * math.log(2.0)) - a / 3.0,
+                ],
                 -1,
             )
 

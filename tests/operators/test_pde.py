@@ -183,6 +183,32 @@ def test_first_order_equations_may_leave_the_outflow_free():
     PDE("advection", u.diff(t) + u.diff(x), LINE, [START, Dirichlet(u, 0, on="left")])
 
 
+EDGE = sp.Rational(1, 2)
+
+
+@pytest.mark.parametrize(
+    "somewhere, nowhere",
+    [
+        (y < EDGE, y < 0),
+        (y <= 0, y <= -EDGE),
+        (y > EDGE, y > 1),
+        (y >= 1, y >= 1 + EDGE),
+        (EDGE > y, 0 > y),
+        (sp.Eq(y, 1), sp.Eq(y, -EDGE)),
+        ((y < EDGE) & (x < EDGE), (y < EDGE) & (x < 0)),
+        ((y < 0) | (x < EDGE), (y < 0) | (x < 0)),
+        (~sp.Eq(x, 0), sp.Eq(x, 2)),
+        (x + y < EDGE, sp.Eq(x, 2) & (x + y < EDGE)),
+    ],
+)
+def test_a_relation_selects_a_part_if_it_can_hold_in_the_domain(somewhere, nowhere):
+    laplace = S.diff(x, 2) + S.diff(y, 2)
+    problem = PDE("laplace", laplace, SQUARE, Dirichlet(S, 1, on=somewhere))
+    assert problem.conditions[0].on == somewhere
+    with pytest.raises(InvalidProblem, match="holds nowhere"):
+        PDE("laplace", laplace, SQUARE, Dirichlet(S, 1, on=nowhere))
+
+
 def test_an_axis_may_be_periodic_while_another_has_walls():
     problem = PDE(
         "channel",

@@ -182,6 +182,21 @@ def test_resumed_run_is_bit_identical():
     assert resumed.damping == optimizer.damping
 
 
+def test_interrupt_leaves_the_last_iterate():
+    x = torch.nn.Parameter(torch.full((4,), -1.2, dtype=torch.float64))
+    inner, calls = residuals_of(lambda v: v**3 - 1, x), []
+
+    def closure(jacobian):
+        calls.append(jacobian)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return inner(jacobian)
+
+    with pytest.raises(KeyboardInterrupt):
+        LevenbergMarquardt([x]).step(closure)
+    assert torch.equal(x.detach(), torch.full((4,), -1.2, dtype=torch.float64))
+
+
 def test_nan_trial_is_rejected_and_the_step_shortened():
     """√x has no value left of 0; the undamped step from 0.01 goes there."""
     x = torch.nn.Parameter(torch.tensor([4.0], dtype=torch.float64))

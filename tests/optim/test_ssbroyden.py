@@ -337,6 +337,26 @@ def test_parameters_changed_from_outside_are_noticed():
     assert not optimizer.stalled
 
 
+@pytest.mark.parametrize("interrupted", range(2, 9))
+def test_interrupt_leaves_the_last_iterate_and_the_run_can_go_on(interrupted):
+    """An exception in any evaluation, within a line search too."""
+    x = torch.nn.Parameter(torch.full((4,), -1.2, dtype=torch.float64))
+    optimizer, closure, calls = SSBroyden([x]), closure_of(rosenbrock, x), []
+
+    def fragile():
+        calls.append(x.detach().clone())
+        if len(calls) == interrupted:
+            raise KeyboardInterrupt
+        return closure()
+
+    loss = rosenbrock(x).item()
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            loss = optimizer.step(fragile).item()
+    assert rosenbrock(x).item() == loss
+    assert minimise(optimizer, closure, 200) <= 1e-20
+
+
 def test_infeasible_region_is_avoided():
     """f = x − log x has no value for x ≤ 0 and the first steps go there."""
     x = torch.nn.Parameter(torch.tensor([0.01, 30.0], dtype=torch.float64))

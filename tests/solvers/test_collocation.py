@@ -97,7 +97,9 @@ def test_initial_and_velocity_residuals():
 def test_a_relation_that_selects_almost_nothing_is_named():
     u = Field("u", x, y)
     problem = PDE(
-        "disk", [sp.Eq(u.diff(x, 2) + u.diff(y, 2), 2)], Disk((x, y), (0, 0), 2),
+        "disk",
+        [sp.Eq(u.diff(x, 2) + u.diff(y, 2), 2)],
+        Disk((x, y), (0, 0), 2),
         [Dirichlet(u, 0, on=x > sp.Rational(19995, 10000))],
     )
     (requirement,) = condition_requirements(problem, problem.conditions, 50, 1.0)
@@ -129,13 +131,13 @@ def test_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path):
     for stop in (7, 33, 61):
         path = tmp_path / f"{stop}.h5"
         first = training(
-            problems.burgers(), dataclasses.replace(schedule, max_iterations=stop),
-            checkpoint=path, identity="a",
+            problems.burgers(),
+            dataclasses.replace(schedule, max_iterations=stop),
+            checkpoint=path,
+            identity="a",
         )
         first.run()
-        second = training(
-            problems.burgers(), schedule, checkpoint=path, identity="a"
-        )
+        second = training(problems.burgers(), schedule, checkpoint=path, identity="a")
         second.resume()
         assert second.iteration == stop
         second.run()
@@ -147,8 +149,11 @@ def test_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path):
 
 
 def test_packed_state_comes_back():
-    tree = {"a": torch.arange(3), "b": [1, 2.5, None, "x", {"c": torch.ones(2, dtype=torch.uint8)}],
-            3: True}
+    tree = {
+        "a": torch.arange(3),
+        "b": [1, 2.5, None, "x", {"c": torch.ones(2, dtype=torch.uint8)}],
+        3: True,
+    }
     arrays = {}
     node = pack(tree, arrays)
     back = unpack(node, {k: v.numpy() for k, v in arrays.items()}, torch.device("cpu"))
@@ -171,13 +176,17 @@ def test_adaptive_points_go_where_the_residual_is():
     run._resample()
     adapted = run.terms[0].residuals().abs()
     assert adapted.mean() > 1.2 * uniform.mean()
-    assert (run.terms[0].points[:, 0].abs() < 0.1).double().mean() > 0.15  # 0.1 of the domain: the front
+    assert (
+        run.terms[0].points[:, 0].abs() < 0.1
+    ).double().mean() > 0.15  # 0.1 of the domain: the front
 
 
 def test_diverging_run_keeps_the_best_finite_state(tmp_path):
     run = training(
-        problems.burgers(), Schedule(optimizer=None, adam_steps=100, adam_rate=1e-3, cycle=10),
-        checkpoint=tmp_path / "c.h5", identity="a",
+        problems.burgers(),
+        Schedule(optimizer=None, adam_steps=100, adam_rate=1e-3, cycle=10),
+        checkpoint=tmp_path / "c.h5",
+        identity="a",
     )
     step, count = run._step, [0]
 
@@ -205,7 +214,11 @@ def test_verdict_names_every_reason():
 def test_overfitted_points_are_reported_as_not_converged():
     """pinn.md §2.9: few points and a strong optimizer fit the points, not the equation."""
     solution = pinn.solve(
-        problems.convection(), points=40, cycle=10_000, adam_steps=100, sampling="sobol",
+        problems.convection(),
+        points=40,
+        cycle=10_000,
+        adam_steps=100,
+        sampling="sobol",
         max_iterations=600,
     )
     # the weights that are kept are those before the points were fitted, and they are flagged too

@@ -77,7 +77,10 @@ def test_interpolant_of_different_values_on_four_sides():
     trial, built = trial_of(problem)
     assert not built.soft
     for side, (axis, end) in {
-        "left": ("x", 0.0), "right": ("x", 1.0), "bottom": ("y", 0.0), "top": ("y", 1.0)
+        "left": ("x", 0.0),
+        "right": ("x", 1.0),
+        "bottom": ("y", 0.0),
+        "top": ("y", 1.0),
     }.items():
         points = at(problem, **{axis: end})
         value = evaluate([sides[side]], (x, y), points)
@@ -137,7 +140,9 @@ def test_neumann_and_polygon_conditions_stay_loss_terms():
     assert built.soft and "Polygon" in built.notes[0]
     v = Field("v", x)
     problem = PDE(
-        "n", [sp.Eq(v.diff(x, 2), 1)], Interval(x, 0, 1),
+        "n",
+        [sp.Eq(v.diff(x, 2), 1)],
+        Interval(x, 0, 1),
         [Dirichlet(v, 0, on="left"), Neumann(v, 1, on="right")],
     )
     trial, built = trial_of(problem)
@@ -178,7 +183,9 @@ def test_linear_flow_is_exact_for_a_smooth_initial_value():
     for n in range(1, 60):
         wave = 2 * torch.pi * n
         expected -= (
-            4 / torch.pi / (4 * n * n - 1)
+            4
+            / torch.pi
+            / (4 * n * n - 1)
             * torch.cos(wave * points[:, 0])
             * torch.exp(-0.05 * wave**2 * points[:, 1])
         )

@@ -100,7 +100,9 @@ def test_loss_gradient_and_jacobian(kind, engine, constrained):
 
 
 def test_binding_to_other_points_equals_a_new_term():
-    trial = Trial(network("mlp"), CoordinateEmbedding([-1, 0], [1, 2], periodic=[0]), Base(), Factor())
+    trial = Trial(
+        network("mlp"), CoordinateEmbedding([-1, 0], [1, 2], periodic=[0]), Base(), Factor()
+    )
     residual = Residual([x * u.diff(x, 2) + u.diff(t), v - u], [u, v], [x, t])
     first, second = torch.rand(2, 40, 2, generator=torch.Generator().manual_seed(2)).double()
     term = Term("equation", residual, trial, first)
@@ -109,14 +111,20 @@ def test_binding_to_other_points_equals_a_new_term():
 
 
 def test_chunked_and_whole_evaluation_agree(monkeypatch):
-    trial = Trial(network("mlp"), CoordinateEmbedding([-1, 0], [1, 2], periodic=[0]), Base(), Factor())
+    trial = Trial(
+        network("mlp"), CoordinateEmbedding([-1, 0], [1, 2], periodic=[0]), Base(), Factor()
+    )
     residual = Residual([x * u.diff(x, 2) + u * u.diff(t), v.diff(x) - u], [u, v], [x, t])
     points = torch.rand((1000, 2), generator=torch.Generator().manual_seed(2)).double()
     losses = []
     for size in (None, 130):
         monkeypatch.setattr("pdeml.solvers.objective.chunk_size", lambda *_, size=size: size)
         objective = Objective(trial, [Term("equation", residual, trial, points)])
-        losses.append((float(objective.loss_and_gradient()),
-                       torch.cat([p.grad.flatten().clone() for p in objective.parameters])))
+        losses.append(
+            (
+                float(objective.loss_and_gradient()),
+                torch.cat([p.grad.flatten().clone() for p in objective.parameters]),
+            )
+        )
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-13)
     assert (losses[0][1] - losses[1][1]).abs().max() <= 1e-12 * losses[0][1].abs().max()
