@@ -222,8 +222,7 @@ def write_state(
 
     try:
         text = json.dumps(
-            {"format": FORMAT, "version": VERSION, "kind": kind, "meta": dict(meta)},
-            sort_keys=True,
+            {"format": FORMAT, "version": VERSION, "kind": kind, "meta": dict(meta)}
         ).encode("ascii")
     except (TypeError, ValueError) as error:
         raise InvalidOption(f"The metadata of a state must be JSON data: {error}.") from error
@@ -237,8 +236,8 @@ def write_state(
     ) as file:
         file.create_dataset("state", data=np.bytes_(text))
         group = file.create_group("arrays")
-        for name, value in arrays.items():
-            array = _as_array(name, value)
+        for name in sorted(arrays):
+            array = _as_array(name, arrays[name])
             layout: dict[str, Any] = {}
             if array.ndim and array.size:
                 layout["chunks"] = array.shape if array.nbytes <= CHUNK_BYTES else True

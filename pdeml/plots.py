@@ -6,6 +6,7 @@ made without pyplot, so they belong to whoever asked for them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,7 +276,7 @@ def animation(data: xarray.Dataset, reference: xarray.Dataset | None = None) -> 
     columns = 1 if flat or reference is None else 2
     drawing = Figure(figsize=(6 * columns, 3.8 * len(arrays)), dpi=80, layout="constrained")
     panels = _panels(drawing, len(arrays), columns)
-    picks = np.linspace(0, arrays[0].sizes[time] - 1, FRAMES).round().astype(int)
+    picks = np.unique(np.linspace(0, arrays[0].sizes[time] - 1, FRAMES).round().astype(int))
     updates: list[tuple[Any, xarray.DataArray]] = []
     for row, array, other in zip(panels, arrays, others, strict=True):
         space = [str(d) for d in array.dims if d != time]
@@ -317,8 +318,8 @@ def animation(data: xarray.Dataset, reference: xarray.Dataset | None = None) -> 
     )
 
 
-def save_animation(animation: FuncAnimation, path: str | Path) -> None:
-    """Write an animation as ``.gif`` (pillow) or ``.mp4`` (ffmpeg).
+def movie_writer(path: str | os.PathLike[str]) -> Any:
+    """What writes an animation to a path: ``.gif`` (pillow) or ``.mp4`` (ffmpeg).
 
     Raises
     ------
@@ -331,14 +332,12 @@ def save_animation(animation: FuncAnimation, path: str | Path) -> None:
 
     suffix = Path(path).suffix.lower()
     if suffix == ".gif":
-        writer: Any = PillowWriter(fps=FRAMES_PER_SECOND)
-    elif suffix == ".mp4":
-        if not FFMpegWriter.isAvailable():
-            raise MissingDependency(
-                f"{str(path)!r} needs the program ffmpeg, which is not installed. "
-                "Install it with your system's package manager, or give a path that ends in .gif."
-            )
-        writer = FFMpegWriter(fps=FRAMES_PER_SECOND)
-    else:
+        return PillowWriter(fps=FRAMES_PER_SECOND)
+    if suffix != ".mp4":
         raise InvalidOption(f"{str(path)!r}: an animation is written as .gif or .mp4.")
-    animation.save(path, writer=writer)
+    if not FFMpegWriter.isAvailable():
+        raise MissingDependency(
+            f"{str(path)!r} needs the program ffmpeg, which is not installed. "
+            "Install it with your system's package manager, or give a path that ends in .gif."
+        )
+    return FFMpegWriter(fps=FRAMES_PER_SECOND)

@@ -132,7 +132,11 @@ CASES = [
 
 @contextmanager
 def deepxde(dtype: torch.dtype, device: torch.device) -> Iterator[Any]:
-    """DeepXDE on its torch back end; torch's global defaults are as before afterwards."""
+    """DeepXDE on its torch back end; torch's global defaults are as before afterwards.
+
+    On import it makes CUDA the default device where there is one. A default device intercepts every
+    torch call, which would slow both sides, so it is off unless `device` needs it.
+    """
     default_dtype, default_device = torch.get_default_dtype(), torch.get_default_device()
     chosen = os.environ.get("DDE_BACKEND")
     os.environ["DDE_BACKEND"] = "pytorch"
@@ -145,11 +149,11 @@ def deepxde(dtype: torch.dtype, device: torch.device) -> Iterator[Any]:
                 "pip install 'deepxde>=1.15'"
             ) from error
         dde.config.set_default_float(str(dtype).removeprefix("torch."))
-        torch.set_default_device(device)
+        torch.set_default_device(None if device.type == "cpu" else device)
         yield dde
     finally:
         torch.set_default_dtype(default_dtype)
-        torch.set_default_device(default_device)
+        torch.set_default_device(None if default_device.type == "cpu" else default_device)
         if chosen is None:
             os.environ.pop("DDE_BACKEND", None)
         else:
@@ -254,7 +258,7 @@ def run_case(case: Case, device: torch.device, repeats: int = REPEATS) -> dict[s
     generator = engine.generator(0)
     points = Box(xs, [0.0] * case.dim, [1.0] * case.dim).sample(case.points, generator)
     points = points.to(device=device, dtype=case.dtype)
-    with deepxde(case.dtype, device) as dde:
+    with deepxde(case.dtype, torch.device("cpu")) as dde:
         network = MLP(
             case.dim, 1, depth=DEPTH, width=WIDTH, generator=generator, dtype=case.dtype
         ).to(device)

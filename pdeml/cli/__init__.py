@@ -7,11 +7,7 @@ from typing import Annotated
 import typer
 
 from pdeml import __version__
-from pdeml.cli.benchmark import bench
-from pdeml.cli.compare import compare
-from pdeml.cli.doctor import doctor
-from pdeml.cli.listing import methods, problems
-from pdeml.cli.solve import solve
+from pdeml.cli import benchmark, compare, doctor, listing, solve
 
 __all__ = ["app", "main"]
 
@@ -21,7 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (problems, methods, doctor, solve, compare, bench):
+for command in (
+    *(listing.problems, listing.methods, doctor.doctor),
+    *(solve.solve, compare.compare, benchmark.bench),
+):
     app.command()(command)
 
 

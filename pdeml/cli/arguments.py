@@ -78,7 +78,7 @@ def find_problem(argument: str, settings: Sequence[str] = ()) -> PDE:
     else:
         raise InvalidProblem(
             f"there is no problem {argument!r}; give one of {', '.join(problems.names())}, or the "
-            "path of a Python file that declares one."
+            "path of a Python file (.py) that declares one."
         )
     unknown = [name for name in given if name not in {p.name for p in problem.parameters}]
     if unknown:

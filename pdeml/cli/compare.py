@@ -78,7 +78,7 @@ def compare(
             entry.supported = not entry.reason
         refuse_if_none_can(declared, entries)
         folder = prepare_folder(out or Path("runs") / slug(declared.name))
-        reference = independent(declared)
+        reference = independent(declared, quiet=quiet)
         solve_all(declared, entries, options, reference, folder, resume=resume, quiet=quiet)
         refuse_if_none_can(declared, entries)
         history = history_figure([e.solution for e in entries if e.solution is not None])

@@ -108,15 +108,20 @@ def _blas() -> str:
     return found.group(1) if found else "unknown"
 
 
-def _float64(device: torch.device) -> Check:
-    """Orthogonality of a QR factor and a Fourier round trip in float64."""
-    matrix = torch.randn(96, 96, generator=engine.generator(0), dtype=torch.float64).to(device)
+def rounding_error(device: torch.device, dtype: torch.dtype = torch.float64) -> float:
+    """Largest error of an orthogonal factor and of a Fourier round trip."""
+    size = 96
+    matrix = torch.randn(size, size, generator=engine.generator(0), dtype=dtype).to(device)
     q = torch.linalg.qr(matrix).Q
-    identity = torch.eye(96, dtype=torch.float64, device=device)
-    error = max(
+    identity = torch.eye(size, dtype=dtype, device=device)
+    return max(
         float((q.T @ q - identity).abs().max()),
-        float((torch.fft.irfft(torch.fft.rfft(matrix), n=96) - matrix).abs().max()),
+        float((torch.fft.irfft(torch.fft.rfft(matrix), n=size) - matrix).abs().max()),
     )
+
+
+def _float64(device: torch.device) -> Check:
+    error = rounding_error(device)
     ok = error < ROUNDING
     mend = "" if ok else f"{sys.executable} -m pip install --force-reinstall torch"
     return Check(f"float64 on {device}", f"rounding error {error:.0e}", ok, mend)

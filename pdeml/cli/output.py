@@ -58,9 +58,10 @@ def clean_exit(as_json: bool = False) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         kind, text, code = "Interrupted", "stopped by Ctrl-C.", NOT_CONVERGED
+    except DivergedError as error:
+        kind, text, code = DivergedError.__name__, sentence(error), NOT_CONVERGED
     except PdemlError as error:
-        kind, text = type(error).__name__, sentence(error)
-        code = NOT_CONVERGED if isinstance(error, DivergedError) else BAD_INPUT
+        kind, text, code = type(error).__name__, sentence(error), BAD_INPUT
     else:
         return
     say(f"{kind}: {text}")

@@ -78,7 +78,7 @@ def solve(
         solution = run(declared, method, options, folder, resume=resume, quiet=quiet)
         files = save(solution, folder)
         # a reference takes its time: what was computed is already safe
-        reference = independent(declared, besides=method)
+        reference = independent(declared, besides=method, quiet=quiet)
         _, more = keep(solution, folder, reference)
         files |= more
         if (folder / CHECKPOINT).is_file():

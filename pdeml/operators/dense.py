@@ -16,12 +16,12 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import Tensor, nn
 
-from pdeml.nn.activations import DERIVATIVES, tanh_into
+from pdeml.nn.activations import DERIVATIVES, fast_tanh, tanh_into
 from pdeml.nn.networks import MLP
 from pdeml.operators.jets import Coefficient, Monomial, Streams, scaled
 
-CHUNK_BYTES = 400_000
-"""All streams of one layer of a chunk: two of these fit the second-level cache of current CPUs."""
+CHUNK_BYTES = 800_000
+"""All streams of one layer of a chunk: they fit the second-level cache of current CPUs."""
 
 
 def chunk_size(streams: int, width: int, element_size: int, device: torch.device) -> int | None:
@@ -203,7 +203,7 @@ class _TanhSecondOrder:
 
     def forward(self, z: Tensor) -> tuple[Tensor, Any]:
         out = self.arena.empty(z)
-        h = torch.tanh(z[0], out=out[0])
+        h = fast_tanh(z[0], out[0])
         s = torch.addcmul(h.new_ones(()), h, h, value=-1.0, out=self.arena.empty(h))
         forms = []
         # second-order streams are never factors here, so they may be overwritten by q

@@ -30,6 +30,7 @@ METHODS: dict[str, str] = {
 """Module of each method; it is imported when the method is used."""
 
 REFERENCES = ("exact", "spectral")  # in the order of trust
+WRONG = 0.05  # a relative error above this is no solution, whatever the residual says
 
 
 def _method(name: Any) -> ModuleType:
@@ -139,6 +140,11 @@ def _measure(solution: Solution, reference: str | Solution) -> None:
             report.notes.append(f"the reference {name!r} diverged: {failure}")
             continue
         report.error, report.reference = solution.error(other), name
+        if report.converged and report.error["l2_relative"] > WRONG:
+            report.converged = False
+            report.notes.append(
+                f"not converged: the error against {name!r} is {report.error['l2_relative']:.1%}."
+            )
         return
 
 

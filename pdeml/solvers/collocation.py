@@ -295,6 +295,20 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, previous)
 
 
+NARROW = 128
+"""Up to this width, a second thread costs more in synchronisation than it computes."""
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 OPTIMIZERS: dict[str, Any] = {
     "ssbroyden": SSBroyden,
     "lbfgs": LBFGS,
@@ -512,7 +526,11 @@ class Training:
         saved = time.perf_counter()
         reason, interrupted = "", False
         loss = validation = error = math.nan
-        with _interruptible() as stop, ProgressBar(self.title, self.progress) as bar:
+        with (
+            _interruptible() as stop,
+            _threads(self._useful_threads()),
+            ProgressBar(self.title, self.progress) as bar,
+        ):
             while not reason:
                 self.elapsed = time.perf_counter() - start
                 if stop():
@@ -566,6 +584,13 @@ class Training:
             self.history,
             interrupted,
         )
+
+    def _useful_threads(self) -> int:
+        """One thread for quasi-Newton on narrow networks, torch's own number otherwise."""
+        widest = max(max(p.shape) for p in self.objective.parameters if p.dim())
+        narrow = self.device.type == "cpu" and widest <= NARROW
+        jacobian = self.schedule.optimizer == "levenberg_marquardt"
+        return 1 if narrow and not jacobian else torch.get_num_threads()
 
     def _stage_ends(self) -> bool:
         return self.schedule.optimizer is not None and self.iteration == self.schedule.adam_steps

@@ -81,16 +81,11 @@ class FourierGrid:
             return torch.fft.irfftn(modes, s=self.shape, dim=self.axes, norm="forward")
         return torch.fft.ifftn(modes, dim=self.axes, norm="forward")
 
-    def factor(self, index: Index) -> Tensor:
-        """(ik)^α; zero at the Nyquist entry of an odd derivative: no real field holds it."""
-        factor = derivative_factor(self.wave, index)
-        for k, n, order in zip(self.numbers, self.shape, index, strict=True):
-            if order % 2 and n % 2 == 0:
-                factor = torch.where(k.abs() == n // 2, 0.0, factor)
-        return factor.expand(torch.broadcast_shapes(*(k.shape for k in self.numbers)))
-
     def mask(self, degree: int) -> Tensor:
-        """Modes that products of `degree` factors do not alias onto: |index| < n/(degree + 1)."""
+        """Modes that products of `degree` ≥ 1 factors do not alias onto: |index| < n/(degree + 1).
+
+        The Nyquist mode, on which odd derivatives of a real field do not exist, is never among them.
+        """
         return self.within([n / (degree + 1) for n in self.shape])
 
     def within(self, bounds: Sequence[float]) -> Tensor:
@@ -201,16 +196,13 @@ class Stepper:
         self.mask = grid.mask(degree)
         self.complex_dtype = grid.dtype.to_complex()
         self.symbol = split.multiplier(grid.wave, values)
-        for index in {i for terms in split.symbol for i in terms if sum(i) % 2}:
-            nyquist = (grid.factor(index) == 0) & (derivative_factor(grid.wave, index) != 0)
-            self.mask = self.mask & ~nyquist
         self._coefficients: dict[float, Coefficients] = {}
 
         entries = list(split.unknowns.items())
         sources = sorted({(u.field, u.index) for _, u in entries})
         self._fields = [field for field, _ in sources]
         self._plain = all(not any(index) for _, index in sources)
-        factors = [grid.factor(index) * self.mask for _, index in sources]
+        factors = [derivative_factor(grid.wave, index) * self.mask for _, index in sources]
         self._factors = torch.stack(factors).to(self.complex_dtype) if factors else None
         self._columns = [(sources.index((u.field, u.index)), u.conjugate) for _, u in entries]
 
@@ -224,7 +216,7 @@ class Stepper:
             [*split.space, split.time, *(symbol for symbol, _ in entries), *values],
         )
         self._values = tuple(values.values())
-        outer = [grid.factor(index) * self.mask for _, index, _ in fluxes]
+        outer = [derivative_factor(grid.wave, index) * self.mask for _, index, _ in fluxes]
         self._outer = torch.stack(outer).to(self.complex_dtype) if outer else None
         targets = [number for number, *_ in fluxes]
         self._one_to_one = targets == list(range(len(split.fields)))

@@ -42,11 +42,6 @@ class ExactField(nn.Module):
 
 def can_solve(problem: Any) -> str | None:
     """Why the problem has no exact solution here, or None where it has one."""
-    if problem.exact is None:
-        return f'{problem.name!r} declares no closed form (exact=). Use "spectral" or "pinn".'
-    missing = [str(f) for f in problem.fields if f not in problem.exact]
-    if missing:
-        return f'{problem.name!r} declares no closed form for {", ".join(missing)}. Use "pinn".'
     unknown = [p.name for p in problem.parameters if problem.values.get(p) is None]
     unknown += [p.name for p in problem.unknowns if p.name not in unknown]
     if unknown:
@@ -54,6 +49,11 @@ def can_solve(problem: Any) -> str | None:
             f"the parameter {unknown[0]!r} of {problem.name!r} is unknown. Give it a value with "
             f'with_parameters({unknown[0]}=…), or use "pinn".'
         )
+    if problem.exact is None:
+        return f'{problem.name!r} declares no closed form (exact=). Use "spectral" or "pinn".'
+    missing = [str(f) for f in problem.fields if f not in problem.exact]
+    if missing:
+        return f'{problem.name!r} declares no closed form for {", ".join(missing)}. Use "pinn".'
     return None
 
 

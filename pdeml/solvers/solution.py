@@ -413,11 +413,12 @@ class Solution:
 
         if self.problem.time is None:
             raise InvalidOption(f"{self.problem.name!r} has no time to animate; use plot().")
+        writer = None if path is None else plots.movie_writer(path)
         animation = plots.animation(*self._pictures(reference))
         if path is not None:
             with tempfile.TemporaryDirectory() as folder:
                 scratch = Path(folder) / ("animation" + Path(path).suffix)
-                plots.save_animation(animation, scratch)
+                animation.save(scratch, writer=writer)
                 engine.write_bytes(path, scratch.read_bytes())
         return animation
 
@@ -562,7 +563,10 @@ def _axes(
                 f"A grid over {domain.dim} coordinates needs resolution=, points per coordinate."
             )
         resolution = defaults[domain.dim]
-    counts = [resolution] * domain.dim if isinstance(resolution, int) else list(resolution)
+    if isinstance(resolution, Sequence):
+        counts = list(resolution)
+    else:
+        counts = [resolution] * domain.dim
     if len(counts) != domain.dim or any(not isinstance(n, int) or n < 1 for n in counts):
         names = ", ".join(c.name for c in domain.coordinates)
         raise InvalidOption(
