@@ -292,6 +292,7 @@ def test_a_training_that_has_not_converged_ends_with_one_and_resumes_to_the_same
     words = ["solve", "burgers", *TINY_SOLVE, "--json", "--quiet", "--seed", 3]
     whole = json.loads(run(*words, "--max-iterations", 40, "--out", "whole", code=1).stdout)
     run(*words, "--max-iterations", 20, "--out", "parts", code=1)
+    first = pdeml.load("parts/solution.h5").history["time"]
     parts = json.loads(
         run(*words, "--max-iterations", 40, "--out", "parts", "--resume", code=1).stdout
     )
@@ -301,6 +302,8 @@ def test_a_training_that_has_not_converged_ends_with_one_and_resumes_to_the_same
     ended = [pdeml.load(f"{name}/solution.h5").history["loss"][-1] for name in ("whole", "parts")]
     assert ended[0] == pytest.approx(ended[1], abs=1e-6)
     assert parts["files"]["checkpoint"] == "parts/checkpoint.h5"
+    # no clock ticks alike twice: the second run began where the first one ended
+    assert pdeml.load("parts/solution.h5").history["time"][: len(first) - 1] == first[:-1]
 
 
 # ----------------------------------------------------------------------------------------- compare
@@ -456,6 +459,24 @@ def test_ctrl_c_keeps_the_best_state_and_resume_continues_it(folder):
         ).stdout
     )  # fmt: skip
     assert more["report"]["iterations"] == done + 15 and not more["interrupted"]
+
+
+def test_ctrl_c_while_a_method_trains_leaves_out_the_next_ones(monkeypatch):
+    """A training that was interrupted returns what it has; the comparison ends there."""
+    real = solvers.solve
+
+    def trained(problem, method, **options):
+        solution = real(problem, method, **options)
+        if method == "spectral":
+            solution.report.notes.append("stopped: interrupted.")
+            solution.report.converged = False
+        return solution
+
+    monkeypatch.setattr(solvers, "solve", trained)
+    words = ["compare", "convection", "--methods", "spectral,exact,pinn", "--out", "c", "--json"]
+    found = json.loads(run(*words, code=1).stdout)["methods"]
+    assert found[0]["interrupted"] and Path("c/spectral/solution.h5").is_file()
+    assert all("interrupted" in entry["reason"] for entry in found[1:])
 
 
 def test_ctrl_c_before_there_is_a_state_is_one_sentence(monkeypatch):

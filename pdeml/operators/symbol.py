@@ -61,6 +61,11 @@ class Split:
         """Whether N is zero."""
         return not any(self.fluxes)
 
+    @property
+    def factors(self) -> int:
+        """Factors of the products to de-alias: the degree, 2 where N is not a polynomial."""
+        return 2 if self.degree is None else max(self.degree, 1)
+
     def multiplier(self, wave: Sequence[Tensor], values: Mapping[sp.Symbol, float]) -> Tensor:
         """L(k) in complex128, shape (C, *broadcast shape of the wave numbers).
 

@@ -18,7 +18,9 @@ from pdeml.errors import (
     InvalidOption,
     UnsupportedProblem,
 )
-from pdeml.solvers.solution import Estimate, Report, Solution, restore
+from pdeml.solvers import storage
+from pdeml.solvers.report import Estimate, Report
+from pdeml.solvers.solution import Solution
 
 __all__ = ["METHODS", "Estimate", "Report", "Solution", "can_solve", "load", "solve"]
 
@@ -162,4 +164,4 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> So
             raise InvalidFile(f"{str(path)!r} was made by {method!r}, which this version has not.")
         return _method(method).field_from_config(problem, config)
 
-    return restore(path, empty).to(device)
+    return storage.read(path, empty).to(device)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pdeml.errors import DivergedError, InvalidOption
 from pdeml.operators.expressions import Program
-from pdeml.operators.symbol import Index, Split, derivative_factor
+from pdeml.operators.symbol import Split, derivative_factor
 
 CONTOUR_POINTS = 32  # accurate to 4e-13 for every z (measured against 40 digits); 8 give 7e-5
 LARGEST_EXPONENT = 700.0  # e^709 overflows in float64
@@ -84,7 +84,7 @@ class FourierGrid:
     def mask(self, degree: int) -> Tensor:
         """Modes that products of `degree` ≥ 1 factors do not alias onto: |index| < n/(degree + 1).
 
-        The Nyquist mode, on which odd derivatives of a real field do not exist, is never among them.
+        The Nyquist mode, which has no odd derivative in a real field, is never among them.
         """
         return self.within([n / (degree + 1) for n in self.shape])
 
@@ -180,20 +180,11 @@ class Stepper:
     split : the declared right-hand side.
     values : numbers for the parameters.
     grid : the points.
-    degree : products to de-alias; default that of N (2 where N is not a polynomial).
     """
 
-    def __init__(
-        self,
-        split: Split,
-        values: Mapping[sp.Symbol, float],
-        grid: FourierGrid,
-        degree: int | None = None,
-    ):
+    def __init__(self, split: Split, values: Mapping[sp.Symbol, float], grid: FourierGrid):
         self.split, self.grid = split, grid
-        if degree is None:
-            degree = 2 if split.degree is None else max(split.degree, 1)
-        self.mask = grid.mask(degree)
+        self.mask = grid.mask(split.factors)
         self.complex_dtype = grid.dtype.to_complex()
         self.symbol = split.multiplier(grid.wave, values)
         self._coefficients: dict[float, Coefficients] = {}

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pdeml import engine
 from pdeml.errors import UnsupportedProblem
 from pdeml.operators.expressions import Program
-from pdeml.solvers.solution import Report, Solution
+from pdeml.solvers.report import Report
+from pdeml.solvers.solution import Solution
 
 
 class ExactField(nn.Module):

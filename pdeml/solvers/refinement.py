@@ -70,7 +70,7 @@ class Refinement:
         self.dim = len(fine.shape)
         self.frames = FRAMES[self.dim]
         self.times = times
-        self.degree = 2 if right.degree is None else max(right.degree, 1)
+        self.degree = right.factors
         self.symbol = right.multiplier(fine.wave, problem.values)
         limit = MAX_POINTS[self.dim]
         self.notes: list[str] = []

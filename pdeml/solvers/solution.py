@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +16,9 @@ from torch import Tensor, nn
 
 from pdeml import engine
 from pdeml.domains import Box, SpaceTime
-from pdeml.errors import InvalidFile, InvalidOption
+from pdeml.errors import InvalidOption
 from pdeml.operators import jets
+from pdeml.solvers.report import Estimate, Report
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -28,106 +27,7 @@ if TYPE_CHECKING:
 GRID = {1: 1025, 2: 257, 3: 65}  # points per axis of the common grid, by number of coordinates
 SAMPLE = 2**16  # scrambled Sobol points where there is no grid
 BLOCK = 2**16  # points per evaluation, bounds memory
-PROBES = 16  # predictions that a saved file carries and that loading recomputes
 PICTURE = {1: 401, 2: 201, 3: 65}
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An unknown parameter that was identified, with its standard error where there is one."""
-
-    value: float
-    standard_error: float | None = None
-
-    def __str__(self) -> str:
-        if self.standard_error is None:
-            return f"{self.value:.6g}"
-        return f"{self.value:.6g} ± {self.standard_error:.1g}"
-
-
-@dataclass
-class Report:
-    """What a run says about itself. A small loss is not a small error: `error` is the error.
-
-    Attributes
-    ----------
-    method : name of the method.
-    converged : False where the method knows that it failed, None where it cannot tell.
-    losses : training loss per term.
-    residual_train, residual_fresh : RMS residual on the training points and on fresh points.
-    fresh_points : number of the latter, on which nothing was trained.
-    violations : largest violation per condition.
-    min_causal_gate : smallest weight of causal training; near 1 when all times are trained.
-    dtype, device, engine : what computed it.
-    wall_time : in seconds.
-    iterations : optimizer iterations or time steps.
-    parameters_count : trained numbers, or stored coefficients.
-    error : relative L2 and maximum error against `reference`, None where unknown.
-    reference : ``"exact"``, ``"spectral"``, ``"self-convergence"`` (the same method, coarser),
-        ``"unknown"``, or the name of the method that was given; None for the reference itself.
-    notes : anything that a reader must know, one sentence each.
-    """
-
-    method: str
-    converged: bool | None = None
-    losses: dict[str, float] = field(default_factory=dict)
-    residual_train: float | None = None
-    residual_fresh: float | None = None
-    fresh_points: int = 0
-    violations: dict[str, float] = field(default_factory=dict)
-    min_causal_gate: float | None = None
-    dtype: str = "float64"
-    device: str = "cpu"
-    engine: str = ""
-    wall_time: float = 0.0
-    iterations: int = 0
-    parameters_count: int = 0
-    error: dict[str, float] | None = None
-    reference: str | None = "unknown"
-    notes: list[str] = field(default_factory=list)
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Label and text of everything that is known, in the order of a table."""
-        verdict = {True: "yes", False: "NO", None: "not judged"}[self.converged]
-        rows = [("method", self.method), ("converged", verdict)]
-        if self.error is not None:
-            against = f" (against {self.reference})"
-            for name, value in self.error.items():
-                rows.append((f"error {name}", f"{value:.2e}{against}"))
-        elif self.reference == "unknown":
-            rows.append(("error", "unknown: no reference for this problem"))
-        rows += [(f"loss {name}", f"{value:.2e}") for name, value in self.losses.items()]
-        if self.residual_train is not None:
-            rows.append(("residual, training points", f"{self.residual_train:.2e} (RMS)"))
-        if self.residual_fresh is not None:
-            label = f"residual, {self.fresh_points} fresh points"
-            rows.append((label, f"{self.residual_fresh:.2e} (RMS)"))
-        rows += [(f"violation {name}", f"{value:.2e}") for name, value in self.violations.items()]
-        if self.min_causal_gate is not None:
-            rows.append(("smallest causal gate", f"{self.min_causal_gate:.3f}"))
-        rows += [
-            ("iterations", str(self.iterations)),
-            ("parameters", str(self.parameters_count)),
-            ("wall time", f"{self.wall_time:.1f} s"),
-            ("computed", ", ".join(p for p in (self.dtype, self.device, self.engine) if p)),
-        ]
-        return rows + [("note", note) for note in self.notes]
-
-    def __str__(self) -> str:
-        rows = self.rows()
-        width = max(len(label) for label, _ in rows)
-        return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Report:
-        known = {f.name for f in fields(cls)}
-        unknown = set(data) - known
-        if unknown or "method" not in data:
-            raise InvalidFile(f"A report cannot hold {sorted(unknown)} or lacks its method.")
-        return cls(**data)
 
 
 class Solution:
@@ -269,8 +169,8 @@ class Solution:
     def _complex(self) -> bool:
         return any(not f.is_real for f in self.problem.fields)
 
-    def _evaluate(self, points: Tensor) -> Tensor:
-        """Values at many points without gradients, in float64 on the CPU."""
+    def values_at(self, points: Tensor) -> Tensor:
+        """Values at many points, in blocks, without gradients, in float64 on the CPU."""
         with torch.no_grad():
             parts = [self(block) for block in points.split(BLOCK)]
         out = torch.cat(parts).cpu()
@@ -318,7 +218,7 @@ class Solution:
         else:
             points = domain.sample(SAMPLE, engine.generator(0), method="sobol")
             weights = torch.full((SAMPLE,), 1.0 / SAMPLE, dtype=torch.float64)
-        ours, theirs = self._evaluate(points), other._evaluate(points)
+        ours, theirs = self.values_at(points), other.values_at(points)
         difference = (ours - theirs).abs()
         squares = (weights[:, None] * difference**2).sum(0)
         norms = (weights[:, None] * theirs.abs() ** 2).sum(0)
@@ -351,7 +251,7 @@ class Solution:
         domain = self.problem.domain
         axes = _axes(domain, resolution, PICTURE)
         points = _mesh(axes)
-        values = self._evaluate(points).numpy()
+        values = self.values_at(points).numpy()
         if not _is_box(domain):
             values[~domain.contains(points, tolerance=1e-9).numpy()] = np.nan
         names = [c.name for c in self.problem.coordinates]
@@ -448,88 +348,9 @@ class Solution:
         OutputError
             The file cannot be written; an older file of that name is unchanged.
         """
-        from pdeml import __version__
+        from pdeml.solvers import storage
 
-        arrays: dict[str, Any] = {f"field.{n}": v for n, v in self.field.state_dict().items()}
-        options = {n: _storable(v, f"option.{n}", arrays) for n, v in self.options.items()}
-        probes = self.problem.domain.sample(PROBES, engine.generator(0))
-        arrays["probe.points"] = probes
-        arrays["probe.values"] = self._evaluate(probes)
-        for name, series in self.history.items():
-            arrays[f"history.{name}"] = np.asarray(series, dtype=np.float64)
-        meta = {
-            "problem": self.problem.to_json(),
-            "method": self.method,
-            "config": self.config,
-            "report": self.report.to_dict(),
-            "options": options,
-            "parameters": {n: [e.value, e.standard_error] for n, e in self.parameters.items()},
-            "versions": {
-                "pdeml": __version__,
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-                "sympy": sp.__version__,
-                "python": platform.python_version(),
-            },
-        }
-        engine.write_state(path, arrays, meta, kind="solution")
-
-
-def restore(
-    path: str | os.PathLike[str], field_from_config: Callable[[str, Any, Any], nn.Module]
-) -> Solution:
-    """Read a saved solution; `field_from_config(method, problem, config)` makes the empty field.
-
-    Raises
-    ------
-    InvalidFile
-        The file is damaged, foreign or hostile, or its values are not those that were saved.
-    """
-    from pdeml.operators.pde import pde_from_json
-
-    arrays, meta = engine.read_state(path, kind="solution")
-    try:
-        problem = pde_from_json(meta["problem"])
-        module = field_from_config(meta["method"], problem, meta["config"])
-        state = {
-            name.removeprefix("field."): torch.from_numpy(array)
-            for name, array in arrays.items()
-            if name.startswith("field.")
-        }
-        module.load_state_dict(state, strict=True)
-        history = {
-            name.removeprefix("history."): array.tolist()
-            for name, array in arrays.items()
-            if name.startswith("history.")
-        }
-        report = Report.from_dict({**meta["report"], "device": "cpu"})
-        options = {name: _restored(value, arrays) for name, value in meta["options"].items()}
-        estimates = {n: Estimate(*pair) for n, pair in meta["parameters"].items()}
-        solution = Solution(
-            problem,
-            meta["method"],
-            module,
-            config=meta["config"],
-            report=report,
-            history=history,
-            options=options,
-            parameters=estimates,
-        )
-        expected = torch.from_numpy(arrays["probe.values"])
-        found = solution._evaluate(torch.from_numpy(arrays["probe.points"]))
-    except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-        raise InvalidFile(
-            f"{str(path)!r} does not hold a complete solution ({type(error).__name__}: {error})."
-        ) from error
-    # another machine may round differently, a mixed-up state is off by far more
-    precision = 1e-3 if solution.dtype != torch.float64 else 1e-8
-    scale = expected.abs().nan_to_num().max().item()
-    if not torch.allclose(found, expected, rtol=precision, atol=precision * scale, equal_nan=True):
-        raise InvalidFile(
-            f"{str(path)!r} does not reproduce the values that were saved with it; use another "
-            "copy."
-        )
-    return solution
+        storage.write(self, path)
 
 
 class _RealPairs(nn.Module):
@@ -590,30 +411,3 @@ def _trapezoid(axis: Tensor) -> Tensor:
     if len(axis) > 1:
         weights[0] = weights[-1] = 0.5
     return weights / weights.sum()
-
-
-def _storable(value: Any, name: str, arrays: dict[str, Any]) -> Any:
-    """An option as JSON data; arrays are stored beside it, other objects as their text."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Tensor | np.ndarray):
-        arrays[name] = value
-        return {"array": name}
-    if isinstance(value, list | tuple):
-        return {"list": [_storable(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]}
-    if isinstance(value, Mapping):
-        return {"table": {str(k): _storable(v, f"{name}.{k}", arrays) for k, v in value.items()}}
-    return {"text": getattr(value, "__qualname__", str(value))}
-
-
-def _restored(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "array":
-        return torch.from_numpy(arrays[content])
-    if kind == "list":
-        return [_restored(v, arrays) for v in content]
-    if kind == "table":
-        return {k: _restored(v, arrays) for k, v in content.items()}
-    return content

@@ -25,7 +25,8 @@ from pdeml.operators.pde import Initial, Periodic
 from pdeml.operators.symbol import Split, split
 from pdeml.solvers.etdrk4 import FourierGrid
 from pdeml.solvers.refinement import Refinement, Run, thinned
-from pdeml.solvers.solution import Report, Solution
+from pdeml.solvers.report import Report
+from pdeml.solvers.solution import Solution
 from pdeml.solvers.trigonometric import SpectralField
 
 FINE_POINTS = {1: 2**16, 2: 2**10}  # for the spectrum of a declared initial value
