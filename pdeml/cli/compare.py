@@ -23,7 +23,6 @@ from pdeml.cli.output import (
     sentence,
     slug,
     table,
-    was_interrupted,
 )
 from pdeml.cli.reference import independent
 from pdeml.cli.solve import CHECKPOINT, keep, run
@@ -176,7 +175,7 @@ def solve_all(
         except KeyboardInterrupt:
             entry.reason, stopped = "interrupted before it had a state to keep", True
             continue
-        stopped = was_interrupted(solution.report)
+        stopped = solution.report.interrupted
         entry.solution = solution
         entry.figure, entry.files = keep(solution, own, None if is_reference else reference)
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from pdeml import engine
 from pdeml.bench.machine import describe_machine
 from pdeml.errors import DivergedError, OutputError, PdemlError
-from pdeml.solvers import Report, Solution
+from pdeml.solvers import Solution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,17 +141,12 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def was_interrupted(report: Report) -> bool:
-    """Whether Ctrl-C ended the run."""
-    return "stopped: interrupted." in report.notes
-
-
 def details(solution: Solution) -> dict[str, Any]:
     """What a run says about itself, as plain data."""
     return {
         "problem": solution.problem.name,
         "method": solution.method,
-        "interrupted": was_interrupted(solution.report),
+        "interrupted": solution.report.interrupted,
         "report": solution.report.to_dict(),
         "parameters": {
             name: {"value": e.value, "standard_error": e.standard_error}

@@ -274,6 +274,8 @@ class CoordinateEmbedding(nn.Module):
         harmonics: int = 1,
     ):
         super().__init__()
+        if harmonics < 1:
+            raise InvalidOption(f"harmonics={harmonics}; a periodic axis needs at least one.")
         self.lower, self.upper = tuple(lower), tuple(upper)
         self.periodic = frozenset(periodic)
         self.harmonics = harmonics

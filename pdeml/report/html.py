@@ -43,7 +43,7 @@ figure img { display: block; width: 100%; height: auto; }
 math[display="block"] { margin: .8rem 0; font-size: 1.2rem; overflow-x: auto; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--quiet); }
 pre { background: var(--card); padding: .8rem; border-radius: .5rem; overflow-x: auto;
-  font-size: .85rem; }
+  font-size: .85rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 
 
@@ -160,7 +160,7 @@ def _problem(problem: PDE) -> list[str]:
         "<h3>Parameters</h3>" + _facts(values) if values else "",
         f"<h3>Closed form</h3><ul>{''.join(exact)}</ul>" if exact else "",
         _folded("LaTeX source", problem.latex()),
-        _folded("Declaration as JSON (pdeml.PDE.from_json reads it)", problem.to_json(indent=1)),
+        _folded("Declaration as JSON (pdeml.PDE.from_json reads it)", problem.to_json()),
     ]
 
 

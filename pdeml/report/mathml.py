@@ -9,6 +9,7 @@ from xml.dom import minidom
 import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.printing.mathml import MathMLPresentationPrinter
+from sympy.printing.precedence import PRECEDENCE
 
 from pdeml.domains import Box, Domain, SpaceTime
 from pdeml.operators.conditions import Condition, Dirichlet, Initial, Neumann, Periodic, Robin
@@ -23,7 +24,23 @@ class _Printer(MathMLPresentationPrinter):
     def _print_Function(self, expr: sp.Function, **options: Any) -> Any:
         if isinstance(expr, AppliedUndef):
             return self._print_AppliedUndef(expr)
-        return super()._print_Function(expr, **options)
+        if expr.func.__module__.startswith("sympy."):
+            return super()._print_Function(expr, **options)
+        line = self.dom.createElement("mrow")
+        for part in (self._leaf("mi", expr.func.__name__), self._leaf("mo", "(")):
+            line.appendChild(part)
+        for i, argument in enumerate(expr.args):
+            if i:
+                line.appendChild(self._leaf("mo", ","))
+            line.appendChild(self._print(argument))
+        line.appendChild(self._leaf("mo", ")"))
+        return line
+
+    def parenthesize(self, item: Any, level: int, strict: bool = False) -> Any:
+        # a fraction needs no brackets in a product, but in a power
+        if isinstance(item, sp.Derivative) and level <= PRECEDENCE["Mul"]:
+            return self._print(item)
+        return super().parenthesize(item, level, strict)
 
     def _print_Derivative(self, expr: sp.Derivative) -> Any:
         order = sum(count for _, count in expr.variable_count)

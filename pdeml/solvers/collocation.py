@@ -570,12 +570,13 @@ class Training:
                 if self.iteration % 10 == 0:
                     self._show(bar, loss, validation, error)
             self.elapsed = time.perf_counter() - start
+            # saved before the last judgement, so that a resumed run is the uninterrupted one
             self._save()
-            validation = self.validate()
-            self._record(loss, validation, self._error())
-        self._restore(self.best)
-        self.elapsed = time.perf_counter() - start
-        self.objective.loss_and_gradient()
+            self.validate()
+            self._restore(self.best)
+            loss = float(self.objective.loss_and_gradient())
+            self._record(loss, self.best_validation, self._error())
+            self.elapsed = time.perf_counter() - start
         return Outcome(
             reason,
             self.iteration,

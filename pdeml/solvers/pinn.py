@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from pdeml import engine
+from pdeml.domains import METHODS
 from pdeml.errors import DivergedError, InvalidOption, UnsupportedProblem
 from pdeml.nn.networks import MLP, ModifiedMLP, PirateNet
 from pdeml.operators.expressions import evaluate
@@ -277,10 +278,14 @@ def _schedule(base: Schedule, **changes: Any) -> Schedule:
     optimizer, time_limit = changes.pop("optimizer"), changes.pop("time_limit")
     if time_limit is not None and not time_limit > 0:
         raise InvalidOption(f"time_limit={time_limit}; give a positive number of seconds.")
-    for name in ("max_iterations", "cycle", "patience"):
+    for name, least in (("max_iterations", 1), ("cycle", 1), ("patience", 1), ("adam_steps", 0)):
         value = changes[name]
-        if value is not None and value < 1:
-            raise InvalidOption(f"{name}={value}; give a positive integer.")
+        if value is not None and value < least:
+            raise InvalidOption(f"{name}={value}; give an integer of at least {least}.")
+    if changes["sampling"] not in (None, "rad", *METHODS):
+        raise InvalidOption(
+            f"sampling={changes['sampling']!r}; accepted are rad, {', '.join(METHODS)}."
+        )
     given = {name: value for name, value in changes.items() if value is not None}
     if time_limit is not None and "max_iterations" not in given:
         given["max_iterations"] = None
@@ -473,5 +478,6 @@ def _report(training: Training, outcome: Outcome, honesty: Honesty, built: Const
         wall_time=outcome.wall_time,
         iterations=outcome.iterations,
         parameters_count=training.objective.count,
+        interrupted=outcome.interrupted,
         notes=notes,
     )

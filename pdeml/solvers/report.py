@@ -42,6 +42,7 @@ class Report:
     error : relative L2 and maximum error against `reference`, None where unknown.
     reference : ``"exact"``, ``"spectral"``, ``"self-convergence"`` (the same method, coarser),
         ``"unknown"``, or the name of the method that was given; None for the reference itself.
+    interrupted : stopped by the user; the state is the best until then.
     notes : anything that a reader must know, one sentence each.
     """
 
@@ -61,6 +62,7 @@ class Report:
     parameters_count: int = 0
     error: dict[str, float] | None = None
     reference: str | None = "unknown"
+    interrupted: bool = False
     notes: list[str] = field(default_factory=list)
 
     def rows(self) -> list[tuple[str, str]]:

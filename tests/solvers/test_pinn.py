@@ -156,7 +156,10 @@ def test_channels_of_burgers():
         ({"weights": {"boundary": 1.0}}, "equation"),
         ({"weights": {"equation": -1.0}}, "positive"),
         ({"time_limit": 0}, "positive"),
-        ({"max_iterations": 0}, "positive"),
+        ({"max_iterations": 0}, "at least 1"),
+        ({"adam_steps": -1}, "at least 0"),
+        ({"harmonics": 0}, "at least one"),
+        ({"sampling": "random"}, "rad"),
         ({"resume": True}, "checkpoint"),
     ],
 )
