@@ -1,14 +1,12 @@
-"""What collocation methods share: loss terms from a declaration, sampling, training, honesty.
+"""What collocation methods share: sampling, optimizers, the training loop, checkpoints.
 
-A method (PINN, …) chooses a trial solution and a schedule; this file draws the points, minimises
-the
-objective, keeps the weights with the smallest residual on points that were never trained on, writes
-checkpoints, and reports what is known about the error.
+A method (PINN, …) chooses a trial solution, requirements and a schedule; this file draws points,
+minimises the objective, and keeps the weights with the smallest residual on points that were never
+trained on.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import signal
@@ -16,26 +14,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import sympy as sp
 import torch
 from torch import Tensor
 
 from pdeml import engine
-from pdeml.domains import SpaceTime, residual_adaptive
-from pdeml.errors import DivergedError, InvalidDataset, InvalidOption
-from pdeml.operators.expressions import Program
-from pdeml.operators.pde import PDE, Dirichlet, Initial, Neumann, Robin
-from pdeml.operators.residual import Residual
+from pdeml.domains import residual_adaptive
+from pdeml.errors import DivergedError, InvalidOption
 from pdeml.optim import LBFGS, LevenbergMarquardt, SSBroyden
 from pdeml.progress import ProgressBar
 from pdeml.solvers.checkpoint import load_checkpoint, save_checkpoint
-from pdeml.solvers.constraints import time_of
 from pdeml.solvers.objective import Objective, Term, Trial
-
-logger = logging.getLogger(__name__)
+from pdeml.solvers.requirements import Requirement
 
 VALIDATION_POINTS = 20_000
 """Fresh points on which a run is judged (pinn.md §2.9)."""
@@ -50,192 +42,6 @@ RELATIVE_RESIDUAL = 1e-2
 """Largest accepted residual relative to the terms of the equation, in mean square."""
 
 CHECKPOINT_SECONDS = 30.0
-
-Draw = Callable[[int, torch.Generator, str], tuple[Tensor, list[Tensor]]]
-
-
-@dataclass
-class Requirement:
-    """A residual and where to sample it: the recipe for a `Term`.
-
-    Attributes
-    ----------
-    name : as shown in losses.
-    residual : what vanishes.
-    draw : (count, generator, sampling method) -> points and extra values.
-    count : points to train on.
-    weight : in the loss.
-    adaptive : whether points are drawn by residual (RAD).
-    fixed : data; drawn once and never again.
-    """
-
-    name: str
-    residual: Residual
-    draw: Draw
-    count: int
-    weight: float
-    adaptive: bool = False
-    fixed: bool = False
-
-
-def equation_requirement(problem: PDE, count: int, weight: float = 1.0) -> Requirement:
-    """The equations of a problem inside its domain."""
-    residual = Residual(
-        problem.residuals,
-        problem.fields,
-        problem.coordinates,
-        values=_known(problem),
-        unknowns=problem.unknowns,
-    )
-
-    def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
-        return problem.domain.sample(n, generator, method), []
-
-    return Requirement("equation", residual, draw, count, weight, adaptive=True)
-
-
-def _known(problem: PDE) -> dict[Any, float]:
-    return {p: v for p, v in problem.values.items() if p not in problem.unknowns}
-
-
-def condition_requirements(
-    problem: PDE, conditions: Sequence[Any], count: int, weight: float
-) -> list[Requirement]:
-    """Conditions as loss terms: one requirement each, sampled where the condition holds."""
-    space = problem.domain.space if isinstance(problem.domain, SpaceTime) else problem.domain
-    normals = [sp.Dummy(f"n_{c}") for c in space.coordinates]
-    found = []
-    for condition in conditions:
-        unknown = condition.field
-        name = f"{type(condition).__name__.lower()} {unknown.func.__name__}"
-        slope = sum(
-            (n * unknown.diff(c) for n, c in zip(normals, space.coordinates, strict=True)),
-            sp.Integer(0),
-        )
-        match condition:
-            case Initial(order=0):
-                expression = unknown - condition.value
-            case Initial():
-                expression, name = (
-                    unknown.diff(problem.time) - condition.value,
-                    f"velocity {unknown.func}",
-                )
-            case Dirichlet():
-                expression = unknown - condition.value
-            case Neumann():
-                expression = slope - condition.value
-            case Robin():
-                expression = condition.a * unknown + condition.b * slope - condition.value
-            case _:
-                raise TypeError(f"{condition} is not a condition")
-        if isinstance(getattr(condition, "on", None), str):
-            name = f"{name} on {condition.on}"
-        residual = Residual(
-            [expression],
-            problem.fields,
-            problem.coordinates,
-            values=_known(problem),
-            unknowns=problem.unknowns,
-            extras=normals if not isinstance(condition, Initial) else (),
-        )
-        draw = (
-            draw_initial(problem)
-            if isinstance(condition, Initial)
-            else _draw_on(problem, condition)
-        )
-        found.append(Requirement(name, residual, draw, count, weight))
-    return found
-
-
-def draw_initial(problem: PDE) -> Draw:
-    """Points at the initial time."""
-    domain = problem.domain
-    assert isinstance(domain, SpaceTime)
-
-    def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
-        return domain.sample_initial(n, generator, method), []
-
-    return draw
-
-
-def _draw_on(problem: PDE, condition: Any) -> Draw:
-    """Boundary points of a named part, or of the part that a relation selects."""
-    part = condition.on if isinstance(condition.on, str) else None
-    relation = None
-    if condition.on is not None and part is None:
-        relation = Program([condition.on], [*problem.coordinates, *problem.values])
-
-    def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
-        points, normals = [], []
-        missing = n
-        for _ in range(50):
-            sample = problem.domain.sample_boundary(max(missing, 64), generator, part, method)
-            keep = torch.ones(len(sample.points), dtype=torch.bool)
-            if relation is not None:
-                (keep,) = relation(*sample.points.unbind(-1), *problem.values.values())
-            points.append(sample.points[keep][:missing])
-            normals.append(sample.normals[keep][:missing])
-            missing = n - sum(map(len, points))
-            if missing <= 0:
-                return torch.cat(points), list(torch.cat(normals).unbind(-1))
-        raise InvalidOption(
-            f"on={condition.on} of {condition} selects less than 1 % of the boundary; name a part "
-            f"({', '.join(problem.domain.parts)}) or give a relation that holds on one."
-        )
-
-    return draw
-
-
-def data_requirement(problem: PDE, data: tuple[Any, Any], weight: float) -> Requirement:
-    """Measurements: (points (n, d), values (n, fields)) to be met in mean square.
-
-    Raises
-    ------
-    InvalidDataset
-        For shapes that do not fit, NaN or infinity, points outside the domain.
-    """
-    points, values = (torch.as_tensor(part).to(torch.float64) for part in data)
-    if values.dim() == 1:
-        values = values[:, None]
-    d, m = len(problem.coordinates), len(problem.fields)
-    if points.dim() != 2 or points.shape[1] != d or values.shape != (len(points), m):
-        raise InvalidDataset(
-            f"data are points of shape {tuple(points.shape)} with values of shape "
-            f"{tuple(values.shape)}; expected (n, {d}) in the order "
-            f"({', '.join(map(str, problem.coordinates))}) and (n, {m})."
-        )
-    for what, tensor in (("points", points), ("values", values)):
-        bad = ~torch.isfinite(tensor)
-        if bad.any():
-            row = int(bad.any(-1).nonzero()[0, 0])
-            raise InvalidDataset(
-                f"data {what} hold {int(bad.sum())} NaN or infinite entries, the first in row "
-                f"{row}; remove these rows."
-            )
-    lower, upper = (torch.tensor(b, dtype=torch.float64) for b in problem.domain.bounds)
-    margin = 1e-9 * (upper - lower)
-    outside = ((points < lower - margin) | (points > upper + margin)).any(-1)
-    if outside.any():
-        raise InvalidDataset(
-            f"{int(outside.sum())} data points lie outside the domain {problem.domain}; "
-            f"the first is {points[outside][0].tolist()}."
-        )
-    targets = [sp.Dummy(f"d_{f.func}") for f in problem.fields]
-    residual = Residual(
-        [f - d for f, d in zip(problem.fields, targets, strict=True)],
-        problem.fields,
-        problem.coordinates,
-        unknowns=problem.unknowns,
-        extras=targets,
-    )
-    return Requirement(
-        "data",
-        residual,
-        lambda n, g, method: (points, list(values.unbind(-1))),
-        len(points),
-        weight,
-        fixed=True,
-    )
 
 
 @dataclass(frozen=True)
@@ -379,12 +185,14 @@ class Training:
 
     def _term(self, requirement: Requirement, count: int, generator: torch.Generator) -> Term:
         method = "uniform" if self.schedule.sampling == "rad" else self.schedule.sampling
-        points, extras = self._to_run(*requirement.draw(count, generator, method))
+        points, extras = self.to_run(*requirement.draw(count, generator, method))
         return Term(
             requirement.name, requirement.residual, self.trial, points, extras, requirement.weight
         )
 
-    def _to_run(self, points: Tensor, extras: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def to_run(self, points: Tensor, extras: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Points and extra values on the device and in the dtype of the run."""
+
         def place(tensor: Tensor) -> Tensor:
             return tensor.to(device=self.device, dtype=self.dtype)
 
@@ -448,7 +256,7 @@ class Training:
             if requirement.fixed:
                 continue
             pool = requirement.count * (4 if requirement.adaptive and adaptive else 1)
-            points, extras = self._to_run(*requirement.draw(pool, self.generator, method))
+            points, extras = self.to_run(*requirement.draw(pool, self.generator, method))
             if pool > requirement.count:
                 candidate = Term(term.name, requirement.residual, self.trial, points, extras)
                 size = candidate.residuals(values).norm(dim=-1)
@@ -627,98 +435,3 @@ class Training:
         if math.isfinite(error):
             figures["error"] = error
         bar.update(self._fraction(), figures)
-
-
-@dataclass
-class Honesty:
-    """Residuals and violations of a trained trial on fresh points (pinn.md §2.9)."""
-
-    trained: float
-    fresh: float
-    relative: float
-    growth: float | None
-    violations: dict[str, float] = field(default_factory=dict)
-
-    def verdict(self) -> list[str]:
-        """Reasons why the result is not to be trusted; empty where there are none."""
-        reasons = []
-        if self.trained > 0 and self.fresh / self.trained > FRESH_TO_TRAINED:
-            reasons.append(
-                f"the residual on fresh points is {self.fresh / self.trained:.0f} times that on "
-                "the training points: the points were fitted, not the equation"
-            )
-        if not self.relative <= RELATIVE_RESIDUAL:
-            reasons.append(
-                f"the residual on fresh points is {self.relative:.1e} of the equation's terms "
-                f"(more than {RELATIVE_RESIDUAL:g})"
-            )
-        if self.growth is not None and not self.growth <= RELATIVE_RESIDUAL:
-            reasons.append(
-                f"the residual integrated over time is {self.growth:.1e} of the solution: it may "
-                "be wrong altogether"
-            )
-        for name, value in self.violations.items():
-            if not value <= VIOLATION:
-                reasons.append(f"condition {name!r} is violated by {value:.1e}")
-        return reasons
-
-
-def examine(problem: PDE, training: Training, all_conditions: Sequence[Requirement]) -> Honesty:
-    """Judge the trained trial on points that it has not seen."""
-    objective = training.objective
-    values = objective.unknown_values()
-    interior = training.fresh_terms[0]
-    trained = float(training.terms[0].residuals(values).square().mean().sqrt())
-    fresh = float(interior.residuals(values).square().mean().sqrt())
-    scale, size = _scales(problem, interior, values)
-    growth = None
-    if problem.time is not None and all(problem.time_order(f) == 1 for f in problem.fields):
-        duration = time_of(problem).duration
-        slope = _time_coefficient(problem)
-        if slope is not None and size > 0:
-            growth = fresh * duration / slope / size
-    generator = engine.generator(20_240_229)
-    violations = {}
-    for requirement in all_conditions:
-        draw = training._to_run(*requirement.draw(4000, generator, "uniform"))
-        term = Term(requirement.name, requirement.residual, training.trial, *draw)
-        violations[requirement.name] = float(term.residuals(values).abs().max()) / max(size, 1e-300)
-    return Honesty(trained, fresh, fresh / scale if scale else math.inf, growth, violations)
-
-
-def _time_coefficient(problem: PDE) -> float | None:
-    """|coefficient of u_t| where it is one number."""
-    slopes = set()
-    for residual in problem.residuals:
-        for unknown in problem.fields:
-            slope = sp.expand(residual).coeff(sp.Derivative(unknown, problem.time))
-            if slope != 0:
-                slopes.add(slope)
-    numbers = {
-        abs(complex(s.subs(problem.values)))
-        for s in slopes
-        if not s.free_symbols - set(problem.values)
-    }
-    return min(numbers) if len(numbers) == len(slopes) and numbers else None
-
-
-def _scales(problem: PDE, interior: Term, unknowns: Sequence[Tensor]) -> tuple[float, float]:
-    """RMS of the equation's terms, Σ|terms|, and of the fields, on fresh points."""
-    terms = [
-        part
-        for residual in problem.residuals
-        for part in sp.Add.make_args(sp.expand(residual.doit()))
-    ]
-    count = len(problem.residuals)
-    parts = Residual(
-        [*terms, *problem.fields],
-        problem.fields,
-        problem.coordinates,
-        values=_known(problem),
-        unknowns=problem.unknowns,
-    )
-    some = interior.points[:4000]
-    values = Term("terms", parts, interior.trial, some).residuals(unknowns)
-    sizes = values[:, : len(terms)].abs().sum(-1) / count
-    fields = values[:, len(terms) :]
-    return float(sizes.square().mean().sqrt()), float(fields.square().mean().sqrt())

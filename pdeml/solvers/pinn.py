@@ -30,21 +30,17 @@ from pdeml.nn.networks import MLP, ModifiedMLP, PirateNet
 from pdeml.operators.expressions import evaluate
 from pdeml.operators.pde import PDE, Initial, Periodic, field_dtype
 from pdeml.operators.residual import Residual
-from pdeml.solvers.collocation import (
-    OPTIMIZERS,
-    Honesty,
-    Outcome,
+from pdeml.solvers.collocation import OPTIMIZERS, Outcome, Schedule, Training
+from pdeml.solvers.constraints import Constraints, build_constraints
+from pdeml.solvers.honesty import Honesty, examine
+from pdeml.solvers.objective import Objective, Trial
+from pdeml.solvers.requirements import (
     Requirement,
-    Schedule,
-    Training,
     condition_requirements,
     data_requirement,
     draw_initial,
     equation_requirement,
-    examine,
 )
-from pdeml.solvers.constraints import Constraints, build_constraints
-from pdeml.solvers.objective import Objective, Trial
 from pdeml.solvers.solution import Estimate, Report, Solution
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -71,6 +67,9 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 
 MONITOR_POINTS = 4000
+
+PATIENCE_WITHIN_TIME_LIMIT = 25
+"""Cycles without progress that end a run which has a time limit."""
 
 
 def can_solve(problem: PDE) -> str | None:
@@ -121,6 +120,7 @@ def solve(
     device, dtype : float64 on the CPU by default; the second-order methods need float64.
     time_limit : seconds of training.
     max_iterations : 10 000 (compact) or 300 (gauss_newton); no limit where a time limit is given.
+        Without one, 3 (10) cycles without a 5 % smaller validation loss end the run, with one 25.
     network : "mlp", "modified_mlp", "pirate", or a module that maps embedded coordinates to fields.
     depth, width, activation : of the network: 3×20 (two coordinates) or 3×30 tanh, 1×64 for
         gauss_newton.
@@ -287,8 +287,9 @@ def _schedule(base: Schedule, **changes: Any) -> Schedule:
             f"sampling={changes['sampling']!r}; accepted are rad, {', '.join(METHODS)}."
         )
     given = {name: value for name, value in changes.items() if value is not None}
-    if time_limit is not None and "max_iterations" not in given:
-        given["max_iterations"] = None
+    if time_limit is not None:
+        # time that was granted is used: the error still falls in cycles that gain less than 5 %
+        given = {"max_iterations": None, "patience": PATIENCE_WITHIN_TIME_LIMIT, **given}
     if optimizer == "adam":
         given["optimizer"] = None
     elif optimizer is not None:

@@ -13,17 +13,15 @@ from pdeml.nn.networks import MLP
 from pdeml.operators.pde import PDE, Dirichlet, Field, Initial, Neumann, Robin
 from pdeml.solvers import pinn
 from pdeml.solvers.checkpoint import pack, unpack
-from pdeml.solvers.collocation import (
-    Honesty,
-    Schedule,
-    Training,
+from pdeml.solvers.collocation import Schedule, Training
+from pdeml.solvers.constraints import build_constraints
+from pdeml.solvers.honesty import Honesty, examine
+from pdeml.solvers.objective import Term, Trial
+from pdeml.solvers.requirements import (
     condition_requirements,
     data_requirement,
     equation_requirement,
-    examine,
 )
-from pdeml.solvers.constraints import build_constraints
-from pdeml.solvers.objective import Term, Trial
 
 x, y, t = sp.symbols("x y t", real=True)
 
