@@ -227,8 +227,8 @@ class Residual:
 
             Σ_{j=1}^{J} c_j ∂^{α_j}  →  J/k Σ_{j ∈ S} c_j ∂^{α_j},   S: k of the J terms
 
-        In d ≥ 50 dimensions a Laplacian then costs k + 2 streams, not d + 2. The residual's mean over
-        S is the full one; the mean of its square is not, so draw anew for every step.
+        In d ≥ 50 dimensions a Laplacian then costs k + 2 streams, not d + 2. The mean over S is
+        the full residual; that of its square is not, so draw anew for every step.
 
         Parameters
         ----------

@@ -29,7 +29,6 @@ from pdeml.errors import DivergedError, InvalidOption, UnsupportedProblem
 from pdeml.nn.networks import MLP, ModifiedMLP, PirateNet
 from pdeml.operators.expressions import evaluate
 from pdeml.operators.pde import PDE, Initial, Periodic, field_dtype
-from pdeml.operators.residual import Residual
 from pdeml.solvers.collocation import OPTIMIZERS, Outcome, Schedule, Training
 from pdeml.solvers.constraints import Constraints, build_constraints
 from pdeml.solvers.honesty import Honesty, examine
@@ -38,8 +37,8 @@ from pdeml.solvers.requirements import (
     Requirement,
     condition_requirements,
     data_requirement,
-    draw_initial,
     equation_requirement,
+    initial_data_requirement,
 )
 from pdeml.solvers.solution import Estimate, Report, Solution
 
@@ -374,7 +373,7 @@ def _requirements(
     found = [equation_requirement(problem, points)]
     found += condition_requirements(problem, soft, condition_points, 100.0)
     if callable(initial):
-        found.append(_initial_data(problem, initial, condition_points))
+        found.append(initial_data_requirement(problem, initial, condition_points, 100.0))
     if data is not None:
         found.append(data_requirement(problem, data, 100.0))
     names = [r.name for r in found]
@@ -384,24 +383,6 @@ def _requirements(
         if not (math.isfinite(weight) and weight > 0):
             raise InvalidOption(f"weight of {name!r} is {weight}; give a positive number.")
     return [replace(r, weight=weights.get(r.name, r.weight)) for r in found]
-
-
-def _initial_data(problem: PDE, initial: Callable[[Tensor], Tensor], count: int) -> Requirement:
-    """A function as initial value: values at points of the initial time."""
-    targets = [sp.Dummy(f"initial_{f.func}") for f in problem.fields]
-    residual = Residual(
-        [f - d for f, d in zip(problem.fields, targets, strict=True)],
-        problem.fields,
-        problem.coordinates,
-        unknowns=problem.unknowns,
-        extras=targets,
-    )
-
-    def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
-        points, _ = draw_initial(problem)(n, generator, method)
-        return points, list(initial(points).reshape(n, -1).unbind(-1))
-
-    return Requirement("initial", residual, draw, count, 100.0)
 
 
 def _unknowns(

@@ -186,19 +186,36 @@ def data_requirement(problem: PDE, data: tuple[Any, Any], weight: float) -> Requ
             f"{int(outside.sum())} data points lie outside the domain {problem.domain}; "
             f"the first is {points[outside][0].tolist()}."
         )
-    targets = [sp.Dummy(f"d_{f.func}") for f in problem.fields]
-    residual = Residual(
+    return Requirement(
+        "data",
+        _given_values(problem),
+        lambda n, g, method: (points, list(values.unbind(-1))),
+        len(points),
+        weight,
+        fixed=True,
+    )
+
+
+def initial_data_requirement(
+    problem: PDE, initial: Callable[[Tensor], Tensor], count: int, weight: float
+) -> Requirement:
+    """A function as initial value: (n, d) points of the initial time -> (n, fields)."""
+    start = draw_initial(problem)
+
+    def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
+        points, _ = start(n, generator, method)
+        return points, list(initial(points).reshape(n, -1).unbind(-1))
+
+    return Requirement("initial", _given_values(problem), draw, count, weight)
+
+
+def _given_values(problem: PDE) -> Residual:
+    """Every field minus a value given per point."""
+    targets = [sp.Dummy(f"given_{f.func}") for f in problem.fields]
+    return Residual(
         [f - d for f, d in zip(problem.fields, targets, strict=True)],
         problem.fields,
         problem.coordinates,
         unknowns=problem.unknowns,
         extras=targets,
-    )
-    return Requirement(
-        "data",
-        residual,
-        lambda n, g, method: (points, list(values.unbind(-1))),
-        len(points),
-        weight,
-        fixed=True,
     )

@@ -45,7 +45,7 @@ def reproduce(
             text = ", ".join(f"{k} {_shown(v)}" for k, v in runs[-1].items())
             print(text, flush=True)
     result = {
-        "command": f"python {Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip(),
+        "command": _command(),
         "goal": goal,
         "device": args.device,
         "time_limit": args.time_limit,
@@ -58,6 +58,15 @@ def reproduce(
     if args.out is not None:
         write_text(args.out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
+
+
+def _command() -> str:
+    """What to type to run this again; where the result was written does not belong to it."""
+    words = [f"scripts/reproduce/{Path(sys.argv[0]).name}", *sys.argv[1:]]
+    if "--out" in words:
+        at = words.index("--out")
+        del words[at : at + 2]
+    return " ".join(["python", *words])
 
 
 def _shown(value: Any) -> str:

@@ -376,3 +376,14 @@ def test_square_without_time_is_drawn():
     )
     axes = exact.solve(problem).plot().get_axes()[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
+
+
+def test_a_large_error_against_a_reference_is_never_converged():
+    """A small residual does not help where the closed form says that the solution is wrong."""
+    right = solvers.solve(problems.convection(speed=1.0), "exact")
+    wrong = solvers.solve(problems.convection(speed=1.2), "exact")
+    wrong.problem, wrong.method, wrong.report.converged = right.problem, "pinn", True
+    solvers._measure(wrong, "auto")
+    assert wrong.report.error["l2_relative"] > 0.05
+    assert wrong.report.converged is False
+    assert "not converged" in wrong.report.notes[-1]
