@@ -58,6 +58,21 @@ def test_navier_stokes_shares_one_merged_operator():
     assert len(Residual(system, fields, [x, y, t], values={nu: 0.1}).streams) == 4
 
 
+def test_proportional_operators_share_a_stream_with_their_factor():
+    """Both equations hold u_t − νΔu of their field, the second one −3 times."""
+    v, w = sp.Function("v")(x, t), sp.Function("w")(x, t)
+    first = v.diff(t) - nu * v.diff(x, 2) + w * v.diff(x)
+    second = -3 * w.diff(t) + 3 * nu * w.diff(x, 2) + v
+    residual = Residual([first, second], [v, w], [x, t], values={nu: 0.3})
+    assert len(residual.streams.operators) == 1
+    field = Polynomial([v, w], (x, t))
+    points = torch.rand((50, 2), generator=torch.Generator().manual_seed(3)).double()
+    found = Term("equation", residual, Trial(field), points).residuals()
+    values = dict(zip((v, w), field.expressions, strict=True))
+    expected = evaluate([e.subs(values).doit() for e in (first, second)], (x, t), points, {nu: 0.3})
+    assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
 def test_unknown_parameters_stay_outside_merged_operators():
     equation = u.diff(t) + a * u * u.diff(x) - nu * u.diff(x, 2)
     residual = Residual([equation], [u], [x, t], unknowns=[a, nu])

@@ -165,6 +165,11 @@ def test_best_weights_are_those_of_the_smallest_fresh_residual():
     final = run.best_validation
     assert run.validate() == pytest.approx(final, rel=1e-12)
     assert final == pytest.approx(min(v for v in run.history["validation"] if v == v), rel=1e-12)
+    kept = [p.clone() for p in run.best]
+    with torch.no_grad():
+        run.objective.parameters[0].mul_(1.5)
+    assert run.validate() > final
+    assert all(torch.equal(a, b) for a, b in zip(kept, run.best, strict=True))
 
 
 def test_adaptive_points_go_where_the_residual_is():

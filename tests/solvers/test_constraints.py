@@ -193,6 +193,30 @@ def test_linear_flow_is_exact_for_a_smooth_initial_value():
     assert (found - expected)[late].abs().max() < 1e-6
 
 
+def test_linear_flow_keeps_the_sine_part():
+    """The sawtooth x on [−1, 1) is all sines: x = −2/π Σ (−1)^n sin(nπx)/n."""
+    u = Field("u", x, t)
+    problem = PDE(
+        "sawtooth",
+        [sp.Eq(u.diff(t), sp.Rational(1, 10) * u.diff(x, 2))],
+        Interval(x, -1, 1) * Time(t, 0, 1),
+        [Initial(u, x), Periodic(u, x)],
+    )
+    _, built = trial_of(problem)
+    points = at(problem, 200)
+    points = points[points[:, 1] > 0.05]
+    expected = sum(
+        -2
+        / torch.pi
+        * (-1) ** n
+        / n
+        * torch.sin(n * torch.pi * points[:, 0])
+        * torch.exp(-0.1 * (n * torch.pi) ** 2 * points[:, 1])
+        for n in range(1, 60)
+    )
+    assert (built.base(points)[:, 0] - expected).abs().max() < 1e-3
+
+
 def test_soft_mode_and_data_in_place_of_the_initial_value():
     problem = problems.burgers()
     _, soft = trial_of(problem, mode="soft")
