@@ -32,7 +32,7 @@ from pdeml.report.html import comparison
 from pdeml.report.summary import COLUMNS, Entry, history_figure, row
 from pdeml.solvers import Solution
 
-TRAINING_SECONDS = 150.0
+TRAINING_SECONDS = 180.0
 """Time limit of each trained method where none is given."""
 
 
@@ -59,7 +59,7 @@ def compare(
     """Solve a problem by several methods; write one table, figures and one HTML report.
 
     An option goes to every method that has it; METHOD.NAME=VALUE goes to one. Trained methods get
-    150 s each unless --time-limit or --max-iterations is given. Exit codes as those of solve.
+    180 s each unless --time-limit or --max-iterations is given. Exit codes as those of solve.
     """
     with clean_exit(json):
         declared = find_problem(problem, setting or ())
