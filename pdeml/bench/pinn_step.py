@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,13 +143,15 @@ def deepxde(dtype: torch.dtype, device: torch.device) -> Iterator[Any]:
     os.environ["DDE_BACKEND"] = "pytorch"
     try:
         try:
-            import deepxde as dde
+            with redirect_stdout(sys.stderr):  # standard output is for the result
+                import deepxde as dde
+
+                dde.config.set_default_float(str(dtype).removeprefix("torch."))
         except ImportError as error:
             raise MissingDependency(
                 "this benchmark compares with DeepXDE, which is not installed: "
                 "pip install 'deepxde>=1.15'"
             ) from error
-        dde.config.set_default_float(str(dtype).removeprefix("torch."))
         torch.set_default_device(None if device.type == "cpu" else device)
         yield dde
     finally:
@@ -307,7 +310,13 @@ def run(progress: bool = False, threads: int = 1) -> dict[str, Any]:
         machine = describe_machine()
     finally:
         torch.set_num_threads(before)
-    return {"suite": "pinn-step", "repeats": REPEATS, "machine": machine, "cases": results}
+    return {
+        "suite": "pinn-step",
+        "command": "pdeml bench pinn-step --json",
+        "repeats": REPEATS,
+        "machine": machine,
+        "cases": results,
+    }
 
 
 def table(result: dict[str, Any]) -> Any:

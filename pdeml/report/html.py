@@ -40,7 +40,8 @@ td.yes { color: var(--good); font-weight: 600; } td.NO { color: var(--bad); font
 figure { margin: 1rem 0; padding: .6rem; background: #ffffff; border: 1px solid var(--line);
   border-radius: .5rem; }
 figure img { display: block; width: 100%; height: auto; }
-math[display="block"] { margin: .8rem 0; font-size: 1.2rem; overflow: auto hidden; padding: .3rem 0; }
+math[display="block"] { margin: .8rem 0; font-size: 1.2rem; overflow: auto hidden;
+  padding: .3rem 0; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--quiet); }
 pre { background: var(--card); padding: .8rem; border-radius: .5rem; overflow-x: auto;
   font-size: .85rem; white-space: pre-wrap; overflow-wrap: anywhere; }

@@ -12,7 +12,7 @@ from pdeml.bench.machine import describe_machine
 
 
 @pytest.mark.parametrize("case", [c for c in pinn_step.CASES if c.dtype == torch.float64])
-def test_losses_of_both_packages_agree_for_identical_weights_and_points(case):
+def test_losses_of_both_packages_agree_for_identical_weights_and_points(case, capsys):
     before = torch.get_default_dtype(), torch.get_default_device()
     small = dataclasses.replace(case, points=200)
     result = pinn_step.run_case(small, torch.device("cpu"), repeats=2)
@@ -20,6 +20,7 @@ def test_losses_of_both_packages_agree_for_identical_weights_and_points(case):
     assert result["ratio"] == pytest.approx(result["deepxde_ms"] / result["pdeml_ms"])
     assert 0 < result["fraction_of_floor"]
     assert (torch.get_default_dtype(), torch.get_default_device()) == before
+    assert capsys.readouterr().out == ""  # --json prints the result alone
 
 
 def test_steps_stay_together_over_several_iterations():
