@@ -24,6 +24,10 @@ from pdeml.operators.residual import Residual
 logger = logging.getLogger(__name__)
 
 
+BIND_POINTS = 4096
+"""Points per block when everything that depends on points alone is evaluated."""
+
+
 class Trial(nn.Module):
     """Trial solution u(x) = g(x) + B(x)·N(e(x)).
 
@@ -154,23 +158,29 @@ class Term:
         streams = residual.streams
         self.points = points
         self.extras = list(extras)
-        coefficients = residual.coefficients(points)
-        self.coefficients = coefficients
-        rows = residual.rows
+        self.coefficients = residual.coefficients(points)
         on_points = isinstance(self.network, AutogradPass) and self.network.on_points
-        self.lift: Tensor | None = None
-        self.transfer: Tensor | None = None
+        features, lifts, transfers = [], [], []
         with torch.no_grad():
-            x = Jet.coordinates(points, streams, coefficients)
-            if on_points:
-                # the whole trial is differentiated, its constraint included
-                self.features = x.data
-                return
-            self.features = trial.embedding(x).data
-            if trial.base is not None:
-                self.lift = trial.base(x).data[rows]
-            if trial.factor is not None:
-                self.transfer = _transfer(trial.factor(x), rows)
+            # in blocks: a lift may be a series of hundreds of terms per point
+            for start in range(0, len(points), BIND_POINTS):
+                part = slice(start, start + BIND_POINTS)
+                x = Jet.coordinates(points[part], streams, self._coefficients(part))
+                if on_points:
+                    # the whole trial is differentiated, its constraint included
+                    features.append(x.data)
+                    continue
+                features.append(trial.embedding(x).data)
+                if trial.base is not None:
+                    lifts.append(trial.base(x).data[residual.rows])
+                if trial.factor is not None:
+                    transfers.append(_transfer(trial.factor(x), residual.rows))
+        self.features = torch.cat(features, 1)
+        self.lift = torch.cat(lifts, 1) if lifts else None
+        self.transfer = torch.cat(transfers, 2) if transfers else None
+
+    def _coefficients(self, part: slice) -> list[Coefficient]:
+        return [c[part] if isinstance(c, Tensor) else c for c in self.coefficients]
 
     @property
     def engine(self) -> str:
@@ -183,13 +193,8 @@ class Term:
         )
         count = 1 if size is None else math.ceil(n / size)
         bounds = [round(i * n / count) for i in range(count + 1)]
-        return [
-            (
-                slice(a, b),
-                [c[a:b] if isinstance(c, Tensor) else c for c in self.coefficients],
-            )
-            for a, b in itertools.pairwise(bounds)
-        ]
+        parts = [slice(a, b) for a, b in itertools.pairwise(bounds)]
+        return [(part, self._coefficients(part)) for part in parts]
 
     def _width(self) -> int:
         return max((p.shape[0] for p in self.network.parameters if p.dim() == 2), default=1)

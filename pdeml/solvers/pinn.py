@@ -29,6 +29,7 @@ from pdeml.errors import DivergedError, InvalidOption, UnsupportedProblem
 from pdeml.nn.networks import MLP, ModifiedMLP, PirateNet
 from pdeml.operators.expressions import evaluate
 from pdeml.operators.pde import PDE, Initial, Periodic, field_dtype
+from pdeml.optim import LevenbergMarquardt
 from pdeml.solvers.collocation import OPTIMIZERS, Outcome, Schedule, Training
 from pdeml.solvers.constraints import Constraints, build_constraints
 from pdeml.solvers.honesty import Honesty, examine
@@ -445,6 +446,13 @@ def _all_conditions(problem: PDE, built: Constraints) -> Sequence[Requirement]:
 def _report(training: Training, outcome: Outcome, honesty: Honesty, built: Constraints) -> Report:
     reasons = honesty.verdict()
     notes = [*built.notes, f"stopped: {outcome.reason}."]
+    rows = sum(len(term.points) * term.residual.count for term in training.terms)
+    count = training.objective.count
+    if isinstance(training.optimizer, LevenbergMarquardt) and rows < 3 * count:
+        notes.append(
+            f"{rows} residuals for {count} parameters: fewer than three each fit the points rather "
+            "than the equation; raise points=."
+        )
     notes += [f"not converged: {reason}." for reason in reasons]
     return Report(
         method="pinn",
