@@ -183,7 +183,7 @@ def check_conditions(
     _check_periodic_faces(conditions, domain, space, problem)
     if not completed_by_data:
         _check_initials_complete(conditions, fields, time, orders, problem)
-        _check_boundary_complete(conditions, fields, space, orders, problem)
+        _check_boundary_complete(conditions, fields, domain, space, orders, problem)
 
 
 def check_real(expression: sp.Expr, where: str, fields: Sequence[AppliedUndef]) -> None:
@@ -370,6 +370,7 @@ def _check_initials_complete(
 def _check_boundary_complete(
     conditions: Sequence[Condition],
     fields: Sequence[AppliedUndef],
+    domain: Domain,
     space: Domain,
     orders: Orders,
     problem: str,
@@ -405,8 +406,12 @@ def _check_boundary_complete(
             if isinstance(c.on, str):
                 part = space.part_index(c.on)
                 ends[part % 2] += part // 2 == axis
-            else:
+            elif c.on is None:
                 ends = [n + 1 for n in ends]
+            else:
+                where = f"{c!r} of problem {problem!r}"
+                held = (_holds_on_face(c.on, domain, axis, side, where) for side in (0, 1))
+                ends = [n + h for n, h in zip(ends, held, strict=True)]
         scalar = len(fields) == 1
         if (sum(ends) < order) if scalar else (min(ends) < 1):
             needed = f"{order} conditions at the two ends" if scalar else "a condition at each end"

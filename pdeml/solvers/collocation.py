@@ -422,7 +422,8 @@ class Training:
         kept = f" It is kept in {os.fspath(self.checkpoint)}." if self.checkpoint else ""
         raise DivergedError(
             f"the loss became {loss} at iteration {self.iteration}; the trial solution was set "
-            f"back to the best finite state.{kept} Lower the learning rate or use float64."
+            f"back to the best finite state.{kept} Try another seed or constraints='soft', or "
+            "write the equation so that logarithms, roots and quotients stay in their range."
         ) from cause
 
     def _show(self, bar: ProgressBar, loss: float, validation: float, error: float) -> None:

@@ -30,6 +30,9 @@ from pdeml.operators.pde import PDE, Dirichlet, Initial, Periodic
 CHECK_POINTS = 256
 """Random points per face at which a lift is compared with the declared values."""
 
+NOT_SMOOTH = (*(sp.Piecewise, sp.Abs, sp.Max, sp.Min, sp.Heaviside, sp.sign, sp.floor, sp.ceiling),)
+"""A lift with one of these would carry a kink or jump into the solution for ever."""
+
 FLOW_MODES = 400
 FLOW_SAMPLES = 1 << 14
 
@@ -222,7 +225,8 @@ def _build_in(
         if time_order > 1:
             evolution += elapsed * initials[1].value
             tau = tau**2
-        reason = _kink(problem, initials[0].value)
+        rough = evolution.has(*NOT_SMOOTH)
+        reason = "it is not smooth" if rough else _kink(problem, initials[0].value)
         if reason:
             lift.flow = _linear_flow(problem, unknown, initials[0].value)
             if lift.flow is None:
@@ -237,7 +241,9 @@ def _build_in(
 
     base, vanishing, note = evolution, sp.Integer(1), None
     if dirichlet:
-        if isinstance(space, Box):
+        if any(c.value.has(*NOT_SMOOTH) for c in dirichlet):
+            note = "they are not smooth"
+        elif isinstance(space, Box):
             base, vanishing, note = _box_lift(problem, space, dirichlet, evolution, hard_time)
         elif isinstance(space, Ball):
             base, vanishing, note = _ball_lift(problem, space, dirichlet, evolution, hard_time)
@@ -408,6 +414,8 @@ def _linear_flow(problem: PDE, unknown: AppliedUndef, value: sp.Expr) -> LinearF
     """The flow of the dissipative constant-coefficient part of u_t = …, in one space dimension."""
     axes = problem.space_coordinates
     if len(axes) != 1 or len(problem.fields) != 1 or problem.time_order(unknown) != 1:
+        return None
+    if problem.periodic_axes(unknown) != axes:
         return None
     (x,) = axes
     residual = sp.expand(problem.residuals[0])

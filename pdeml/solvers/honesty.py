@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import sympy as sp
+import torch
 from torch import Tensor
 
 from pdeml import engine
@@ -21,27 +22,29 @@ FRESH_TO_TRAINED = 10.0
 """A larger ratio of fresh to trained residual: the points were fitted, not the equation."""
 
 VIOLATION = 1e-3
-"""Largest accepted violation of a condition, relative to the size of the solution."""
+"""Largest accepted violation of a condition, relative to the size of its field."""
 
 RELATIVE_RESIDUAL = 1e-2
-"""Largest accepted residual relative to the terms of the equation, in mean square."""
-
-VIOLATION = 1e-3
-"""Largest accepted violation of a condition, relative to the size of the solution."""
-
-RELATIVE_RESIDUAL = 1e-2
-"""Largest accepted residual relative to the terms of the equation, in mean square."""
-
-RELATIVE_RESIDUAL = 1e-2
-"""Largest accepted residual relative to the terms of the equation, in mean square."""
+"""Largest accepted residual relative to the terms of its equation, in mean square."""
 
 
 @dataclass
 class Honesty:
-    """Residuals and violations of a trained trial on fresh points (pinn.md §2.9)."""
+    """Residuals and violations of a trained trial on fresh points (pinn.md §2.9).
+
+    Attributes
+    ----------
+    trained, fresh : RMS residual over all equations.
+    ratio : fresh to trained residual, of the worst equation.
+    relative : residual relative to the terms of its equation, of the worst equation.
+    growth : ∫|r|dt relative to the field that the equation advances, of the worst equation; None
+        where no equation is of first order in time.
+    violations : largest violation of each condition, relative to the size of its field.
+    """
 
     trained: float
     fresh: float
+    ratio: float
     relative: float
     growth: float | None
     violations: dict[str, float] = field(default_factory=dict)
@@ -49,10 +52,10 @@ class Honesty:
     def verdict(self) -> list[str]:
         """Reasons why the result is not to be trusted; empty where there are none."""
         reasons = []
-        if self.trained > 0 and self.fresh / self.trained > FRESH_TO_TRAINED:
+        if not self.ratio <= FRESH_TO_TRAINED:
             reasons.append(
-                f"the residual on fresh points is {self.fresh / self.trained:.0f} times that on "
-                "the training points: the points were fitted, not the equation"
+                f"the residual on fresh points is {self.ratio:.0f} times that on the training "
+                "points: the points were fitted, not the equation"
             )
         if not self.relative <= RELATIVE_RESIDUAL:
             reasons.append(
@@ -71,61 +74,69 @@ class Honesty:
 
 
 def examine(problem: PDE, training: Training, all_conditions: Sequence[Requirement]) -> Honesty:
-    """Judge the trained trial on points that it has not seen."""
-    objective = training.objective
-    values = objective.unknown_values()
+    """Judge the trained trial on points that it has not seen, each equation and field by itself."""
+    values = training.objective.unknown_values()
     interior = training.fresh_terms[0]
-    trained = float(training.terms[0].residuals(values).square().mean().sqrt())
-    fresh = float(interior.residuals(values).square().mean().sqrt())
-    scale, size = _scales(problem, interior, values)
-    growth = None
-    if problem.time is not None and all(problem.time_order(f) == 1 for f in problem.fields):
-        duration = time_of(problem).duration
-        slope = _time_coefficient(problem)
-        if slope is not None and size > 0:
-            growth = fresh * duration / slope / size
+    trained, fresh = _rms(training.terms[0].residuals(values)), _rms(interior.residuals(values))
+    scales, sizes = _scales(problem, interior, values)
+    growth = [
+        float(fresh[k]) * time_of(problem).duration / slope / max(float(sizes[f]), 1e-300)
+        for k, f, slope in _evolutions(problem)
+    ]
     generator = engine.generator(20_240_229)
     violations = {}
     for requirement in all_conditions:
         draw = training.to_run(*requirement.draw(4000, generator, "uniform"))
         term = Term(requirement.name, requirement.residual, training.trial, *draw)
-        violations[requirement.name] = float(term.residuals(values).abs().max()) / max(size, 1e-300)
-    return Honesty(trained, fresh, fresh / scale if scale else math.inf, growth, violations)
+        fields = {f for _, f in requirement.residual.entries}
+        size = max((float(sizes[f]) for f in fields), default=0.0)
+        worst = float(term.residuals(values).abs().max())
+        violations[requirement.name] = worst / max(size, 1e-300)
+    return Honesty(
+        trained=float(trained.square().mean().sqrt()),
+        fresh=float(fresh.square().mean().sqrt()),
+        ratio=_worst(fresh, trained),
+        relative=_worst(fresh, scales),
+        growth=max(growth, default=None, key=lambda g: math.inf if math.isnan(g) else g),
+        violations=violations,
+    )
 
 
-def _time_coefficient(problem: PDE) -> float | None:
-    """|coefficient of u_t| where it is one number."""
-    slopes = set()
-    for residual in problem.residuals:
-        for unknown in problem.fields:
-            slope = sp.expand(residual).coeff(sp.Derivative(unknown, problem.time))
-            if slope != 0:
-                slopes.add(slope)
-    numbers = {
-        abs(complex(s.subs(problem.values)))
-        for s in slopes
-        if not s.free_symbols - set(problem.values)
-    }
-    return min(numbers) if len(numbers) == len(slopes) and numbers else None
+def _rms(columns: Tensor) -> Tensor:
+    return columns.square().mean(0).sqrt()
 
 
-def _scales(problem: PDE, interior: Term, unknowns: Sequence[Tensor]) -> tuple[float, float]:
-    """RMS of the equation's terms, Σ|terms|, and of the fields, on fresh points."""
-    terms = [
-        part
-        for residual in problem.residuals
-        for part in sp.Add.make_args(sp.expand(residual.doit()))
-    ]
-    count = len(problem.residuals)
+def _worst(part: Tensor, whole: Tensor) -> float:
+    """Largest quotient; 0/0 is 0, so an equation that is met to the last digit does not count."""
+    quotient = torch.where(part == 0, torch.zeros_like(part), part / whole)
+    return math.nan if bool(torch.isnan(quotient).any()) else float(quotient.max())
+
+
+def _evolutions(problem: PDE) -> list[tuple[int, int, float]]:
+    """(equation, field, |coefficient of ∂_t field|) for equations of first order in time."""
+    found = []
+    for k, residual in enumerate(problem.residuals):
+        expanded = sp.expand(residual)
+        for f, unknown in enumerate(problem.fields):
+            if problem.time is None or problem.time_order(unknown) != 1:
+                continue
+            slope = expanded.coeff(sp.Derivative(unknown, problem.time)).subs(problem.values)
+            if slope != 0 and not slope.free_symbols:
+                found.append((k, f, abs(complex(slope))))
+    return found
+
+
+def _scales(problem: PDE, interior: Term, unknowns: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """RMS of Σ|terms| per equation and of each field, on fresh points."""
+    terms = [sp.Add.make_args(sp.expand(residual.doit())) for residual in problem.residuals]
     parts = Residual(
-        [*terms, *problem.fields],
+        [*(part for row in terms for part in row), *problem.fields],
         problem.fields,
         problem.coordinates,
         values=known_values(problem),
         unknowns=problem.unknowns,
     )
     some = interior.points[:4000]
-    values = Term("terms", parts, interior.trial, some).residuals(unknowns)
-    sizes = values[:, : len(terms)].abs().sum(-1) / count
-    fields = values[:, len(terms) :]
-    return float(sizes.square().mean().sqrt()), float(fields.square().mean().sqrt())
+    columns = Term("terms", parts, interior.trial, some).residuals(unknowns)
+    groups = columns.split([*map(len, terms), len(problem.fields)], dim=-1)
+    return torch.stack([_rms(g.abs().sum(-1)) for g in groups[:-1]]), _rms(groups[-1])

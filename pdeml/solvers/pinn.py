@@ -103,7 +103,7 @@ def solve(
     cycle: int | None = None,
     sampling: str | None = None,
     patience: int | None = None,
-    data: tuple[Any, Any] | None = None,
+    data: tuple[Tensor, Tensor] | None = None,
     initial: Callable[[Tensor], Tensor] | sp.Expr | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -177,6 +177,9 @@ def solve(
             f"parameter {', '.join(p.name for p in problem.unknowns)} is unknown, but there are no "
             "data to identify it; give data=(points, values)."
         )
+    for name, value in (("points", points), ("condition_points", condition_points)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise InvalidOption(f"{name}={value!r}; give a positive integer.")
     _check_activation(problem, activation)
     problem = _with_initial(problem, initial)
     built = build_constraints(
@@ -186,7 +189,7 @@ def solve(
     config = {
         "network": network if isinstance(network, str) else "custom",
         "depth": RECIPES[recipe]["depth"] if depth is None else depth,
-        "width": width or _default_width(recipe, problem),
+        "width": _default_width(recipe, problem) if width is None else width,
         "activation": activation,
         "harmonics": harmonics,
         "constraints": constraints,
@@ -200,7 +203,7 @@ def solve(
     requirements = _requirements(
         problem,
         built,
-        points or RECIPES[recipe]["points"],
+        RECIPES[recipe]["points"] if points is None else points,
         condition_points,
         weights or {},
         data,
@@ -276,12 +279,12 @@ def channels(problem: PDE) -> list[str]:
 
 def _schedule(base: Schedule, **changes: Any) -> Schedule:
     optimizer, time_limit = changes.pop("optimizer"), changes.pop("time_limit")
-    if time_limit is not None and not time_limit > 0:
-        raise InvalidOption(f"time_limit={time_limit}; give a positive number of seconds.")
+    if time_limit is not None and not (isinstance(time_limit, int | float) and time_limit > 0):
+        raise InvalidOption(f"time_limit={time_limit!r}; give a positive number of seconds.")
     for name, least in (("max_iterations", 1), ("cycle", 1), ("patience", 1), ("adam_steps", 0)):
         value = changes[name]
-        if value is not None and value < least:
-            raise InvalidOption(f"{name}={value}; give an integer of at least {least}.")
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise InvalidOption(f"{name}={value!r}; give an integer of at least {least}.")
     if changes["sampling"] not in (None, "rad", *METHODS):
         raise InvalidOption(
             f"sampling={changes['sampling']!r}; accepted are rad, {', '.join(METHODS)}."
@@ -343,8 +346,15 @@ def _network(
 
 def _with_initial(problem: PDE, initial: Any) -> PDE:
     """The problem with another initial value, if that is an expression; functions are data."""
-    if not isinstance(initial, sp.Expr):
+    if initial is None or callable(initial):
         return problem
+    if isinstance(initial, int | float) and not isinstance(initial, bool):
+        initial = sp.Float(initial)
+    if not isinstance(initial, sp.Expr) or len(problem.fields) > 1:
+        raise InvalidOption(
+            f"initial={initial!r} for {len(problem.fields)} field(s); accepted are a number or a "
+            "SymPy expression for a single field, or a function (n, d) -> (n, fields) on tensors."
+        )
     conditions = [
         Initial(c.field, initial) if isinstance(c, Initial) and c.order == 0 else c
         for c in problem.conditions
@@ -378,11 +388,13 @@ def _requirements(
     if data is not None:
         found.append(data_requirement(problem, data, 100.0))
     names = [r.name for r in found]
+    if not isinstance(weights, Mapping):
+        raise InvalidOption(f"weights={weights!r}; give a mapping from loss terms to numbers.")
     for name, weight in weights.items():
         if name not in names:
             raise InvalidOption(f"weights names {name!r}; the loss terms are {', '.join(names)}.")
-        if not (math.isfinite(weight) and weight > 0):
-            raise InvalidOption(f"weight of {name!r} is {weight}; give a positive number.")
+        if not (isinstance(weight, int | float) and math.isfinite(weight) and weight > 0):
+            raise InvalidOption(f"weight of {name!r} is {weight!r}; give a positive number.")
     return [replace(r, weight=weights.get(r.name, r.weight)) for r in found]
 
 

@@ -160,7 +160,12 @@ def data_requirement(problem: PDE, data: tuple[Any, Any], weight: float) -> Requ
     InvalidDataset
         For shapes that do not fit, NaN or infinity, points outside the domain.
     """
-    points, values = (torch.as_tensor(part).to(torch.float64) for part in data)
+    try:
+        points, values = (torch.as_tensor(part).to(torch.float64) for part in data)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidDataset(
+            f"data={data!r:.80} are no pair of arrays; give (points (n, d), values (n, fields))."
+        ) from error
     if values.dim() == 1:
         values = values[:, None]
     d, m = len(problem.coordinates), len(problem.fields)
@@ -204,7 +209,13 @@ def initial_data_requirement(
 
     def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
         points, _ = start(n, generator, method)
-        return points, list(initial(points).reshape(n, -1).unbind(-1))
+        values = torch.as_tensor(initial(points))
+        if values.shape not in ((n,), (n, len(problem.fields))):
+            raise InvalidOption(
+                f"initial= returned shape {tuple(values.shape)} for {n} points; return "
+                f"({n}, {len(problem.fields)}), a column per field."
+            )
+        return points, list(values.reshape(n, -1).unbind(-1))
 
     return Requirement("initial", _given_values(problem), draw, count, weight)
 

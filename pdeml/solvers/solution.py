@@ -200,10 +200,18 @@ class Solution:
         the boundary; everything else 2¹⁶ scrambled Sobol points (then `resolution` must be left
         out).
         """
+        if not isinstance(other, Solution):
+            raise InvalidOption(f"{other!r:.60} is no Solution to compare with.")
         if [str(f) for f in other.problem.fields] != [str(f) for f in self.problem.fields]:
             raise InvalidOption(
                 f"Cannot compare fields {self.problem.fields} with {other.problem.fields}; both "
                 "solutions need the same fields over the same coordinates."
+            )
+        mine, theirs = self.problem.domain.bounds, other.problem.domain.bounds
+        if mine != theirs:
+            raise InvalidOption(
+                f"Cannot compare over {self.problem.domain} with a solution over "
+                f"{other.problem.domain}: outside its domain a solution means nothing."
             )
         domain = self.problem.domain
         if _is_box(domain) and domain.dim in GRID:

@@ -203,10 +203,19 @@ EDGE = sp.Rational(1, 2)
 )
 def test_a_relation_selects_a_part_if_it_can_hold_in_the_domain(somewhere, nowhere):
     laplace = S.diff(x, 2) + S.diff(y, 2)
-    problem = PDE("laplace", laplace, SQUARE, Dirichlet(S, 1, on=somewhere))
+    rest = Robin(S, 1, 1, 0)
+    problem = PDE("laplace", laplace, SQUARE, [Dirichlet(S, 1, on=somewhere), rest])
     assert problem.conditions[0].on == somewhere
     with pytest.raises(InvalidProblem, match="holds nowhere"):
-        PDE("laplace", laplace, SQUARE, Dirichlet(S, 1, on=nowhere))
+        PDE("laplace", laplace, SQUARE, [Dirichlet(S, 1, on=nowhere), rest])
+
+
+@pytest.mark.parametrize("on", [x < EDGE, sp.Eq(x, -1), x < -sp.Rational(999, 1000)])
+def test_a_relation_counts_only_for_the_ends_where_it_holds(on):
+    heat = sp.Eq(u.diff(t), u.diff(x, 2))
+    with pytest.raises(InvalidProblem, match="under-determined"):
+        PDE("heat", [heat], LINE, [START, Dirichlet(u, 0, on=on)])
+    PDE("heat", [heat], LINE, [START, Dirichlet(u, 0, on=on), Dirichlet(u, 0, on="right")])
 
 
 def test_an_axis_may_be_periodic_while_another_has_walls():

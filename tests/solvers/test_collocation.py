@@ -205,13 +205,31 @@ def test_diverging_run_keeps_the_best_finite_state(tmp_path):
 
 
 def test_verdict_names_every_reason():
-    good = Honesty(1e-4, 2e-4, 1e-5, 1e-4, {"initial u": 1e-9})
+    good = Honesty(1e-4, 2e-4, 2.0, 1e-5, 1e-4, {"initial u": 1e-9})
     assert good.verdict() == []
-    bad = Honesty(1e-6, 1e-4, 0.5, 3.0, {"dirichlet u": 0.1})
+    bad = Honesty(1e-6, 1e-4, 100.0, 0.5, 3.0, {"dirichlet u": 0.1})
     text = " ".join(bad.verdict())
     for word in ("100 times", "5.0e-01", "3.0e+00", "dirichlet u"):
         assert word in text
-    assert Honesty(float("nan"), float("nan"), float("nan"), None).verdict()
+    nan = float("nan")
+    assert Honesty(nan, nan, nan, nan, None).verdict()
+
+
+def test_a_small_field_is_judged_beside_a_large_one():
+    """u = 10⁴ is met at once; w decays and is not learned: the pooled residual hides it."""
+    u, w = Field("u", x, t), Field("w", x, t)
+    problem = PDE(
+        "scales",
+        [sp.Eq(u.diff(t), u.diff(x, 2) + 10_000 - u), sp.Eq(w.diff(t), w.diff(x, 2) / 10)],
+        Interval(x, 0, 1) * Time(t, 0, 1),
+        [
+            *(Initial(u, 10_000), Dirichlet(u, 10_000)),
+            *(Initial(w, sp.sin(sp.pi * x)), Dirichlet(w, 0)),
+        ],
+    )
+    report = pinn.solve(problem, max_iterations=1, points=300).report
+    assert report.converged is False
+    assert any("of the equation's terms" in note for note in report.notes)
 
 
 def test_overfitted_points_are_reported_as_not_converged():

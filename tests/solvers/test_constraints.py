@@ -237,3 +237,21 @@ def test_axis_that_is_periodic_for_some_fields_only_is_refused():
     )
     with pytest.raises(UnsupportedProblem, match="periodic for some fields"):
         build_constraints(problem)
+
+
+def test_initial_value_with_a_kink_inside_stays_a_loss_term():
+    """Built in, u0 + t·N would keep the kink for ever, where the equation smooths it at once."""
+    u = Field("u", x, t)
+    for value in (
+        sp.Piecewise((2 * x, x < sp.Rational(1, 2)), (2 - 2 * x, True)),
+        sp.Rational(1, 2) - sp.Abs(x - sp.Rational(1, 2)),
+    ):
+        problem = PDE(
+            "tent",
+            [sp.Eq(u.diff(t), u.diff(x, 2))],
+            Interval(x, 0, 1) * Time(t, 0, 1),
+            [Initial(u, value), Dirichlet(u, 0)],
+        )
+        _, built = trial_of(problem)
+        assert [type(c) for c in built.soft] == [Initial]
+        assert "not smooth" in built.notes[0]

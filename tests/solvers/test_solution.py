@@ -387,3 +387,24 @@ def test_a_large_error_against_a_reference_is_never_converged():
     assert wrong.report.error["l2_relative"] > 0.05
     assert wrong.report.converged is False
     assert "not converged" in wrong.report.notes[-1]
+
+
+def test_solutions_of_different_domains_are_not_compared():
+    u = Field("u", x, t)
+    short = PDE(
+        "short",
+        [sp.Eq(u.diff(t), 0)],
+        Interval(x, 0, 1) * Time(t, 0, 1),
+        [Initial(u, x)],
+        exact={u: x},
+    )
+    solution = solvers.solve(short, "exact")
+    with pytest.raises(InvalidOption, match="outside its domain"):
+        solvers.solve(problems.burgers(), "exact").error(solution)
+    with pytest.raises(InvalidOption, match="no Solution"):
+        solution.error(3)
+
+
+def test_a_name_in_place_of_a_problem_is_named():
+    with pytest.raises(InvalidOption, match=r"pdeml\.problems\.burgers"):
+        solvers.solve("burgers", "pinn")
