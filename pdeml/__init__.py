@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         Robin,
     )
     from pdeml.operators.special import BurgersSine
-    from pdeml.solvers import Solution, load, solve
+    from pdeml.solvers import Ensemble, Solution, load, solve
+    from pdeml.solvers.spectral import Stepper
 
 __all__ = [
     "PDE",
@@ -36,6 +37,7 @@ __all__ = [
     "BurgersSine",
     "Dirichlet",
     "Disk",
+    "Ensemble",
     "Field",
     "Initial",
     "Interval",
@@ -46,6 +48,7 @@ __all__ = [
     "Rectangle",
     "Robin",
     "Solution",
+    "Stepper",
     "Time",
     "__version__",
     "errors",
@@ -62,7 +65,8 @@ _HOMES = {
         *("Neumann", "Parameter", "Periodic", "Robin"),
     ),
     "pdeml.operators.special": ("BurgersSine",),
-    "pdeml.solvers": ("Solution", "load", "solve"),
+    "pdeml.solvers": ("Ensemble", "Solution", "load", "solve"),
+    "pdeml.solvers.spectral": ("Stepper",),
 }
 
 

@@ -37,5 +37,9 @@ class MissingDependency(PdemlError, ImportError):
     """An optional package that is needed here; the message holds the pip command."""
 
 
+class StiffExplicitTermWarning(UserWarning):
+    """A linear term of high order has a variable coefficient and cannot be stepped implicitly."""
+
+
 class DivergedError(PdemlError, RuntimeError):
     """A run that met NaN or infinity; the last finite state is kept where the message says."""

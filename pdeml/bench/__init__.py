@@ -3,5 +3,8 @@
 Each suite is a module with ``run(progress) -> dict`` (plain JSON types) and ``table(result)``.
 """
 
-SUITES: dict[str, str] = {"pinn-step": "pdeml.bench.pinn_step"}
+SUITES: dict[str, str] = {
+    "pinn-step": "pdeml.bench.pinn_step",
+    "spectral": "pdeml.bench.spectral",
+}
 """Name of a suite -> its module."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated
+import inspect
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +16,12 @@ from pdeml.errors import InvalidOption
 
 def bench(
     suite: Annotated[str, typer.Argument(help=", ".join(SUITES))],
+    peer_python: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Interpreter that has the peer; default PDEML_BENCH_PYTHON."
+        ),
+    ] = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -23,7 +30,12 @@ def bench(
         if suite not in SUITES:
             raise InvalidOption(f"there is no suite {suite!r}; give one of {', '.join(SUITES)}.")
         module = importlib.import_module(SUITES[suite])
-        result = module.run(not quiet)
+        options: dict[str, Any] = {}
+        if peer_python is not None:
+            if "peer_python" not in inspect.signature(module.run).parameters:
+                raise InvalidOption(f"{suite!r} runs its peer here and takes no --peer-python.")
+            options["peer_python"] = peer_python
+        result = module.run(not quiet, **options)
         if json:
             print_json(result)
         if not quiet:

@@ -134,7 +134,8 @@ def share(names: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str,
             shared[taker][name if dot else key] = value
     for name in names:
         limited = "time_limit" in shared[name] or "max_iterations" in shared[name]
-        if "time_limit" in accepted[name] and not limited:
+        trained = {"time_limit", "max_iterations"} <= set(accepted[name])
+        if trained and not limited:
             shared[name]["time_limit"] = TRAINING_SECONDS
     return {name: method_options(name, shared[name]) for name in names}
 

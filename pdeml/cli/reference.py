@@ -24,9 +24,11 @@ def independent(problem: PDE, besides: str | None = None, quiet: bool = False) -
         if solvers.can_solve(problem, name) is None:
             say(f"{problem.name}: reference by {name}", quiet)
             try:
-                return solvers.solve(problem, name, reference=None)
+                solution = solvers.solve(problem, name, reference=None)
             except DivergedError:
                 continue
+            assert isinstance(solution, Solution)  # the command line gives no batch
+            return solution
     return None
 
 

@@ -119,7 +119,9 @@ def run(
         if not resume and checkpoint.is_file():
             say(f"the earlier run in {folder} is replaced (--resume continues it instead)", quiet)
     say(f"{problem.name}: solving by {method}", quiet)
-    return solvers.solve(problem, method, reference=None, progress=not quiet, **options)
+    solution = solvers.solve(problem, method, reference=None, progress=not quiet, **options)
+    assert isinstance(solution, Solution)  # the command line gives no batch
+    return solution
 
 
 def keep(

@@ -9,6 +9,7 @@ works on tensors of any device and dtype and on jets (`pdeml.operators.jets`).
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -61,17 +62,18 @@ def _multiply(*values: Any) -> Any:
     return total
 
 
-def _power(base: Any, exponent: Any) -> Any:
-    if _is_number(exponent) and not _is_number(base):
-        if exponent == 2:
-            return base * base
-        if exponent == 3:
-            return base * base * base
-        if exponent == -1:
-            return 1.0 / base
-        if exponent == 0.5:
-            return torch.sqrt(base)
-    return base**exponent
+def _square_root(base: Any) -> Any:
+    return base**0.5 if _is_number(base) else torch.sqrt(base)
+
+
+POWERS: dict[sp.Basic, Callable[[Any], Any]] = {
+    sp.Integer(2): lambda base: base * base,
+    sp.Integer(3): lambda base: base * base * base,
+    sp.Integer(-1): lambda base: 1.0 / base,
+    sp.Rational(1, 2): _square_root,
+    sp.Float(0.5): _square_root,
+}
+"""Powers that are cheaper than ``base**exponent``."""
 
 
 def _extremum(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -173,6 +175,8 @@ class Program:
         self._instructions: list[tuple[int, Callable[..., Any], tuple[int, ...]]] = []
         self._size = self._arity
         self._outputs = [self._visit(e) for e in expressions]
+        # memory after the arguments: the constants, and room for results
+        self._blank = [self._constants.get(i) for i in range(self._arity, self._size)]
 
     def _new(self, node: sp.Basic) -> int:
         self._slots[node] = self._size
@@ -192,8 +196,10 @@ class Program:
             operation = _add
         elif isinstance(node, sp.Mul):
             operation = _multiply
+        elif isinstance(node, sp.Pow) and node.exp in POWERS:
+            operation, children = POWERS[node.exp], [node.base]
         elif isinstance(node, sp.Pow):
-            operation = _power
+            operation = operator.pow
         elif isinstance(node, sp.exp):
             operation = FUNCTIONS["exp"]
         elif isinstance(node, sp.Piecewise):
@@ -214,12 +220,10 @@ class Program:
     def __call__(self, *values: Any) -> tuple[Any, ...]:
         if len(values) != self._arity:
             raise TypeError(f"the program takes {self._arity} values, {len(values)} were given")
-        memory: list[Any] = [*values, *([None] * (self._size - self._arity))]
-        for slot, constant in self._constants.items():
-            memory[slot] = constant
+        memory = [*values, *self._blank]
         for slot, operation, inputs in self._instructions:
             memory[slot] = operation(*[memory[i] for i in inputs])
-        return tuple(memory[i] for i in self._outputs)
+        return tuple([memory[i] for i in self._outputs])
 
 
 def _number(node: sp.Basic) -> Any:

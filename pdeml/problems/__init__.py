@@ -7,23 +7,100 @@ from types import MappingProxyType
 
 from pdeml.errors import InvalidOption
 from pdeml.operators.pde import PDE
-from pdeml.problems.dispersive import kdv
+from pdeml.problems.difficulty import (
+    apebench_burgers,
+    apebench_fisher,
+    apebench_kdv,
+    apebench_kuramoto_sivashinsky,
+    from_difficulty,
+)
+from pdeml.problems.dispersive import (
+    kdv,
+    kdv_burgers,
+    kdv_soliton,
+    kdv_two_solitons,
+    nonlinear_schroedinger,
+    schroedinger_soliton,
+)
 from pdeml.problems.elliptic import helmholtz, poisson
-from pdeml.problems.reaction import allen_cahn, klein_gordon
-from pdeml.problems.transport import burgers, convection, convection_diffusion, heat, wave
+from pdeml.problems.fluids import (
+    abc_flow,
+    navier_stokes,
+    navier_stokes_vorticity,
+    rossby_wave,
+    taylor_green_vortex,
+)
+from pdeml.problems.linear import (
+    advection,
+    diffusion,
+    dispersion,
+    periodic_wave,
+)
+from pdeml.problems.patterns import (
+    cahn_hilliard,
+    complex_ginzburg_landau,
+    gray_scott,
+    kuramoto_sivashinsky,
+    kuramoto_sivashinsky_velocity,
+    swift_hohenberg,
+)
+from pdeml.problems.reaction import (
+    allen_cahn,
+    allen_cahn_waves,
+    fisher_kpp,
+    klein_gordon,
+)
+from pdeml.problems.transport import (
+    burgers,
+    burgers_gaussian,
+    convection,
+    convection_diffusion,
+    heat,
+    vector_burgers,
+    wave,
+)
 
 __all__ = [
+    "abc_flow",
+    "advection",
     "allen_cahn",
+    "allen_cahn_waves",
+    "apebench_burgers",
+    "apebench_fisher",
+    "apebench_kdv",
+    "apebench_kuramoto_sivashinsky",
     "burgers",
+    "burgers_gaussian",
+    "cahn_hilliard",
+    "complex_ginzburg_landau",
     "convection",
     "convection_diffusion",
+    "diffusion",
+    "dispersion",
+    "fisher_kpp",
+    "from_difficulty",
     "get",
+    "gray_scott",
     "heat",
     "helmholtz",
     "kdv",
+    "kdv_burgers",
+    "kdv_soliton",
+    "kdv_two_solitons",
     "klein_gordon",
+    "kuramoto_sivashinsky",
+    "kuramoto_sivashinsky_velocity",
     "names",
+    "navier_stokes",
+    "navier_stokes_vorticity",
+    "nonlinear_schroedinger",
+    "periodic_wave",
     "poisson",
+    "rossby_wave",
+    "schroedinger_soliton",
+    "swift_hohenberg",
+    "taylor_green_vortex",
+    "vector_burgers",
     "wave",
 ]
 
@@ -32,15 +109,43 @@ _ZOO: Mapping[str, Callable[..., PDE]] = MappingProxyType(
         function.__name__: function
         for function in (
             burgers,
+            burgers_gaussian,
+            vector_burgers,
             allen_cahn,
+            allen_cahn_waves,
+            fisher_kpp,
+            klein_gordon,
             heat,
+            diffusion,
+            advection,
             convection,
             convection_diffusion,
             wave,
-            klein_gordon,
+            periodic_wave,
+            dispersion,
             kdv,
+            kdv_burgers,
+            kdv_soliton,
+            kdv_two_solitons,
+            nonlinear_schroedinger,
+            schroedinger_soliton,
+            kuramoto_sivashinsky,
+            kuramoto_sivashinsky_velocity,
+            swift_hohenberg,
+            cahn_hilliard,
+            gray_scott,
+            complex_ginzburg_landau,
+            navier_stokes_vorticity,
+            taylor_green_vortex,
+            rossby_wave,
+            navier_stokes,
+            abc_flow,
             helmholtz,
             poisson,
+            apebench_burgers,
+            apebench_kdv,
+            apebench_kuramoto_sivashinsky,
+            apebench_fisher,
         )
     }
 )

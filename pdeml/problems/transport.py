@@ -10,6 +10,7 @@ from pdeml.domains import Interval, Time
 from pdeml.operators.pde import PDE, Dirichlet, Field, Initial, Parameter, Periodic
 from pdeml.operators.special import BurgersSine
 from pdeml.problems.cube import unit_axes, unit_box
+from pdeml.problems.torus import T, advected, axes, laplacian, periodic, periodic_box, velocity
 
 
 def burgers(nu: float = 0.01 / math.pi) -> PDE:
@@ -37,6 +38,71 @@ def burgers(nu: float = 0.01 / math.pi) -> PDE:
         conditions=[Initial(u, -sp.sin(sp.pi * x)), Periodic(u, x)],
         exact={u: BurgersSine(x, t, viscosity)},
         description="Viscous Burgers equation from a sine",
+    )
+
+
+def burgers_gaussian(nu: float = 0.03) -> PDE:
+    """Viscous Burgers equation from a bump, periodic in space.
+
+        u_t + ½ (u²)_x = ν u_xx,   x ∈ [−π, π],  t ∈ [0, 1],   u(x, 0) = exp(−10 sin²(x/2))
+
+    The bump leans to the right into a front of width ~ν. Its mean 0.183540812609 is conserved.
+    Good values: ν = 0.03 (Kassam and Trefethen); ν = 0.1 is smooth. Reference by ``"spectral"``.
+
+    References
+    ----------
+    Kassam, Trefethen (2005), SIAM J. Sci. Comput. 26, 1214.
+    """
+    x, t = sp.symbols("x t", real=True)
+    u = Field("u", x, t)
+    viscosity = Parameter("nu", nu, positive=True)
+    return PDE(
+        name="burgers_gaussian",
+        equations=[sp.Eq(u.diff(t) + (u**2 / 2).diff(x), viscosity * u.diff(x, 2))],
+        domain=Interval(x, -sp.pi, sp.pi) * Time(t, 0, 1),
+        conditions=[Initial(u, sp.exp(-10 * sp.sin(x / 2) ** 2)), Periodic(u, x)],
+        description="Viscous Burgers equation from a bump",
+    )
+
+
+def vector_burgers(dim: int = 2, nu: float = 0.1, amplitude: float = 0.5) -> PDE:
+    """Viscous Burgers equation for a velocity with one component per dimension.
+
+        u_t + (u·∇)u = ν Δu,   x ∈ [0, 1]^d,  t ∈ [0, 1]
+
+    The start is such that the solution is known (Cole–Hopf): with the heat solution
+    φ = 1 + a e^{−4π²dνt} Π_i cos 2πx_i it is u = −2ν ∇φ/φ, a pattern of sinks, sharper towards
+    a = 1. For d = 1 and ν = 0.1 the equation is that of the Fourier neural operator's data, whose
+    starts `pdeml.probability.fno_burgers` draws.
+    Good values: a = 0.5 (smooth), 0.9 (narrow sinks); ν = 0.1, 0.01 (scales time and velocity).
+
+    Parameters
+    ----------
+    dim : number of space dimensions d, 1 to 3; components u, v, w.
+    nu : ν > 0.
+    amplitude : a, between −0.99 and 0.99.
+
+    References
+    ----------
+    Cole (1951), Q. Appl. Math. 9, 225; Hopf (1950), Commun. Pure Appl. Math. 3, 201.
+    """
+    x = axes(dim)
+    u = velocity(x)
+    viscosity = Parameter("nu", nu, positive=True)
+    a = Parameter("a", amplitude, range=(-0.99, 0.99))
+    decay = sp.exp(-4 * sp.pi**2 * dim * viscosity * T)
+    phi = 1 + a * decay * sp.Mul(*(sp.cos(2 * sp.pi * axis) for axis in x))
+    exact = {ui: -2 * viscosity * phi.diff(axis) / phi for ui, axis in zip(u, x, strict=True)}
+    return PDE(
+        name="vector_burgers",
+        equations=[
+            sp.Eq(ui.diff(T) + advected(u, ui, x), viscosity * laplacian(ui, x)) for ui in u
+        ],
+        domain=periodic_box(x) * Time(T, 0, 1),
+        conditions=[*(Initial(ui, exact[ui].subs(T, 0)) for ui in u), *periodic(u, x)],
+        exact=exact,
+        description=f"Viscous Burgers equation in dimension {dim}, a potential flow",
+        fields=u,
     )
 
 

@@ -22,17 +22,19 @@ from pdeml.operators.pde import PDE
 from pdeml.solvers import storage
 from pdeml.solvers.report import Estimate, Report
 from pdeml.solvers.solution import Solution
+from pdeml.solvers.spectral.ensemble import Ensemble
 
-__all__ = ["METHODS", "Estimate", "Report", "Solution", "can_solve", "load", "solve"]
+__all__ = ["METHODS", "Ensemble", "Estimate", "Report", "Solution", "can_solve", "load", "solve"]
 
 METHODS: dict[str, str] = {
     "exact": "pdeml.solvers.exact",
     "spectral": "pdeml.solvers.spectral",
+    "chebyshev": "pdeml.solvers.chebyshev",
     "pinn": "pdeml.solvers.pinn",
 }
 """Module of each method; it is imported when the method is used."""
 
-REFERENCES = ("exact", "spectral")  # in the order of trust
+REFERENCES = ("exact", "spectral", "chebyshev")  # in the order of trust
 WRONG = 0.05  # a relative error above this is no solution, whatever the residual says
 
 
@@ -58,10 +60,10 @@ def solve(
     method: str = "pinn",
     *,
     reference: str | Solution | None = "auto",
-    parameters: Mapping[Any, float] | None = None,
+    parameters: Mapping[Any, Any] | None = None,
     progress: Any = False,
     **options: Any,
-) -> Solution:
+) -> Solution | Ensemble:
     """Solve a declared problem, and say how large the error is.
 
     Parameters
@@ -69,15 +71,17 @@ def solve(
     problem : a `pdeml.PDE`.
     method : a key of ``METHODS``.
     reference : what ``report.error`` is measured against: ``"auto"`` (the closed form if one is
-        declared, else ``"spectral"`` if the problem is periodic, else unknown), ``"exact"``,
-        ``"spectral"``, a `Solution`, or None for no comparison.
-    parameters : values that replace those of the declaration, by name or `Parameter`.
+        declared, else ``"spectral"`` if the problem is periodic, else ``"chebyshev"`` on a box of
+        one or two dimensions, else unknown), ``"exact"``, ``"spectral"``, ``"chebyshev"``, a
+        `Solution`, or None for no comparison.
+    parameters : values that replace those of the declaration, by name or `Parameter`; a tensor (B,)
+        solves a family, where the method can.
     progress : passed on to methods that show progress.
     **options : of the method; see ``pdeml.solvers.accepted_options(method)``.
 
     Returns
     -------
-    Solution
+    Solution, or Ensemble where a batch of initial values or parameters was given
 
     Raises
     ------
@@ -100,13 +104,26 @@ def solve(
         )
     if isinstance(reference, str) and reference not in ("auto", *REFERENCES):
         raise InvalidOption(
-            f"reference={reference!r}: give 'auto', 'exact', 'spectral', a Solution or None."
+            f"reference={reference!r}: give 'auto', {', '.join(map(repr, REFERENCES))}, a Solution "
+            "or None."
         )
-    if parameters:
+    if any(
+        isinstance(v, torch.Tensor) and (v.dim() or v.requires_grad)
+        for v in (parameters or {}).values()
+    ):
+        if "parameters" not in accepted:
+            raise InvalidOption(
+                f"{method!r} solves one problem at a time, but parameters= holds a batch. Give "
+                'numbers, or use "spectral".'
+            )
+        options["parameters"] = parameters
+    elif parameters:
         problem = problem.with_parameters(parameters)
     if "progress" in accepted:
         options["progress"] = progress
     solution = module.solve(problem, **options)
+    if isinstance(solution, Ensemble):
+        return solution
     effective = {**accepted, **options, **solution.options}
     effective.pop("progress", None)
     solution.options = effective

@@ -16,13 +16,16 @@ from pdeml.engine import write_text
 
 
 def arguments(
-    description: str, time_limit: float, seeds: tuple[int, ...] = (0,)
+    description: str, time_limit: float | None = None, seeds: tuple[int, ...] = (0,)
 ) -> argparse.Namespace:
-    """Parse --seed, --device, --time-limit, --threads, --json and --out."""
+    """Parse --seed, --device, --time-limit (where runs have one), --threads, --json and --out."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seed", type=int, nargs="+", default=list(seeds), help="one run per seed")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--time-limit", type=float, default=time_limit, help="seconds per training")
+    if time_limit is not None:
+        parser.add_argument(
+            "--time-limit", type=float, default=time_limit, help="seconds per training"
+        )
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--out", type=Path, default=None, help="write the result to this JSON file")
@@ -48,7 +51,7 @@ def reproduce(
         "command": _command(),
         "goal": goal,
         "device": args.device,
-        "time_limit": args.time_limit,
+        "time_limit": getattr(args, "time_limit", None),
         "load_average": os.getloadavg()[0],
         "machine": describe_machine(),
         "runs": runs,
@@ -70,4 +73,6 @@ def _command() -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({', '.join(f'{k} {_shown(v)}' for k, v in value.items() if k != 'runs')})"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

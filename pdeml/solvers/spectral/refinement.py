@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pdeml.operators.symbol import Split
-from pdeml.solvers.etdrk4 import BlowUp, FourierGrid, Segment, Stepper, Trajectory, integrate
-from pdeml.solvers.trigonometric import STENCIL, hermite_weights
+from pdeml.operators.symbol import Split, Values
+from pdeml.solvers.spectral.grid import FourierGrid
+from pdeml.solvers.spectral.march import BlowUp, Segment, StepCache, Trajectory, integrate
+from pdeml.solvers.spectral.schemes import Scheme
+from pdeml.solvers.spectral.system import SemilinearSystem
 
-FRAMES = {1: 512, 2: 64}  # stored states of a smooth solution, by dimension
+FRAMES = {1: 512, 2: 64, 3: 32}  # stored states of a smooth solution, by dimension
 DYADIC_LEVELS = 12  # a rough initial value starts with steps of T·2⁻¹² and doubles them
 DYADIC_FRAMES = 48  # stored states per doubling
 SETTLED = 0.02  # part of the time after which a rough initial value must be resolved
-MAX_POINTS = {1: 8192, 2: 512}  # per axis, automatic choice
+MAX_POINTS = {1: 8192, 2: 512, 3: 128}  # per axis, automatic choice
 MAX_STEPS = 2**18
 DECAYED = 36.0  # e^-36 = 2e-16
 KINK_TOLERANCE = 1e-6  # of the time steps, where a kink that stays limits the error anyway
@@ -34,12 +37,12 @@ class Run:
 
     shape: tuple[int, ...]
     steps: int
-    stepper: Stepper
+    system: SemilinearSystem
     trajectory: Trajectory
 
     @property
     def grid(self) -> FourierGrid:
-        return self.stepper.grid
+        return self.system.grid
 
 
 class Refinement:
@@ -47,39 +50,47 @@ class Refinement:
 
     Parameters
     ----------
-    problem, right : the declaration and its split right-hand side.
-    modes, fine : the initial value in Fourier space, and the grid that it lives on.
+    problem, right, values : the declaration, its split right-hand side, its parameters.
+    scheme, options : of the runs (`SemilinearSystem`: dealias, mode, device, dtype).
+    modes, fine : the initial state in Fourier space (C, *modes), and the linear system on its grid.
     times : instants at which states must be stored.
-    device, dtype : of the run.
+    progress : (fraction of the current run, figures) -> None.
+    time_limit : seconds; no run is begun that would end later, as far as the last one tells.
     """
 
     def __init__(
         self,
         problem: Any,
         right: Split,
+        values: Values,
+        scheme: Scheme,
         modes: Tensor,
-        fine: FourierGrid,
+        fine: SemilinearSystem,
         times: Sequence[float],
-        device: torch.device,
-        dtype: torch.dtype,
+        progress: Callable[[float, dict[str, float | int | str]], None],
+        time_limit: float = math.inf,
+        **options: Any,
     ):
-        self.problem, self.right, self.modes, self.fine = problem, right, modes, fine
-        self.device, self.dtype = device, dtype
+        self.problem, self.right, self.values, self.scheme = problem, right, values, scheme
+        self.modes, self.linear, self.fine = modes, fine, fine.grid
+        self.device, self.dtype = options["device"], options["dtype"]
+        self.options, self.progress = options, progress
+        self.begin, self.time_limit, self.unaffordable = time.perf_counter(), time_limit, False
+        self._seconds = 0.0  # per point and step of the last run
         self.start, self.end = problem.domain.time.start, problem.domain.time.end
         self.span = self.end - self.start
-        self.dim = len(fine.shape)
+        self.dim = self.fine.dim
         self.frames = FRAMES[self.dim]
         self.times = times
-        self.degree = right.factors
-        self.symbol = right.multiplier(fine.wave, problem.values)
+        self.keep = fine.products_keep(options["dealias"])
         limit = MAX_POINTS[self.dim]
         self.notes: list[str] = []
-        kinked = self._share_beyond(limit) > ROUGH
-        outside = ~fine.within([limit / (self.degree + 1)] * self.dim)
-        decay = -self.symbol.real[:, outside]
-        smoothing = bool(decay.numel()) and decay.min().item() * self.span > DECAYED
-        self.rough = kinked and smoothing
-        self.kept_kink = kinked and not smoothing
+        self.rough = self.kept_kink = False
+        if self._share_beyond(limit) > ROUGH:
+            outside = ~self.fine.within([limit * self.keep] * self.dim)
+            decay = -fine.abscissa[outside]
+            self.rough = bool(decay.numel()) and decay.min().item() * self.span > DECAYED
+            self.kept_kink = not self.rough
         if self.kept_kink:
             self.notes.append(
                 "the periodic extension of the initial value is not smooth and the linear terms do "
@@ -88,7 +99,7 @@ class Refinement:
 
     def _share_beyond(self, points: int) -> float:
         """Largest initial mode that a grid of so many points does not retain, relative."""
-        outside = ~self.fine.within([points / (self.degree + 1)] * self.dim)
+        outside = ~self.fine.within([points * self.keep] * self.dim)
         size = self.modes.abs()
         if not outside.any():
             return 0.0
@@ -96,7 +107,7 @@ class Refinement:
 
     def first_shape(self) -> tuple[int, ...]:
         """Smallest grid that resolves the initial value, or a middling one where none does."""
-        low, high = (64, MAX_POINTS[1]) if self.dim == 1 else (32, MAX_POINTS[2])
+        low, high = {1: 64, 2: 32, 3: 16}[self.dim], MAX_POINTS[self.dim]
         if self.kept_kink:
             return (high // 8,) * self.dim
         n = low
@@ -121,19 +132,41 @@ class Refinement:
         return segments
 
     def run(self, shape: tuple[int, ...], steps: int) -> Run:
-        grid = FourierGrid(
-            self.fine.lower, self.fine.lengths, shape, self.fine.real, self.device, self.dtype
+        system = SemilinearSystem(
+            self.right,
+            self.values,
+            self.fine.lower,
+            self.fine.lengths,
+            shape,
+            real=self.fine.real,
+            **self.options,
         )
-        stepper = Stepper(self.right, self.problem.values, grid)
-        begin = grid.resample(self.modes, self.fine).to(self.device)
-        return Run(shape, steps, stepper, integrate(stepper, begin[None], self.plan(steps)))
+        begin = system.grid.resample(self.modes, self.fine).to(self.device, system.complex_dtype)
+        begin, _ = system.admissible(begin[None])
+        points = "×".join(map(str, shape))
+
+        def show(now: float) -> None:
+            self.progress((now - self.start) / self.span, {"points": points, "steps": steps})
+
+        plan, start = self.plan(steps), time.perf_counter()
+        path = integrate(StepCache(system), self.scheme, begin, plan, on_snapshot=show)
+        self._seconds = (time.perf_counter() - start) / (steps * math.prod(shape))
+        return Run(shape, steps, system, path)
+
+    def affords(self, shape: tuple[int, ...], steps: int) -> bool:
+        """Whether another run is likely to end within the time limit; a note where it is not."""
+        left = self.time_limit - (time.perf_counter() - self.begin)
+        if self._seconds * steps * math.prod(shape) <= left:
+            return True
+        if not self.unaffordable:
+            self.notes.append(f"not refined further: time_limit={self.time_limit:g} s")
+        self.unaffordable = True
+        return False
 
     def tail(self, run: Run) -> float:
         """Largest of the outermost retained modes relative to the largest mode, over time."""
-        shell = torch.zeros((), dtype=torch.bool, device=self.device)
-        for k, n in zip(run.grid.numbers, run.grid.shape, strict=True):
-            shell = shell | (k.abs() * (self.degree + 1) >= 0.85 * n)
-        shell = shell & run.stepper.mask
+        bounds = [n * self.keep for n in run.grid.shape]
+        shell = run.grid.within(bounds) & ~run.grid.within([0.85 * b for b in bounds])
         settled = run.trajectory.times - self.start >= SETTLED * self.span
         kept = settled if self.rough else torch.ones_like(settled)
         size = run.trajectory.modes[kept].abs().flatten(1, 2).amax(1)
@@ -149,20 +182,18 @@ class Refinement:
         other = fine.grid.resample(coarse.trajectory.modes[partner], coarse.grid)
         other = other.to(torch.complex128)
         if self.has_tail:
-            resolved = fine.grid.resample(coarse.stepper.mask + 0j, coarse.grid).real > 0
+            ones = torch.ones(coarse.grid.modes, dtype=torch.complex128, device=self.device)
+            resolved = fine.grid.resample(ones, coarse.grid).real > 0
             begin = fine.grid.resample(self.modes, self.fine).to(self.device)
             age = (times - self.start).reshape(-1, 1, *[1] * begin.dim())
-            flow = begin * torch.exp(fine.stepper.symbol * age)
-            other = torch.where(resolved, other, flow * fine.stepper.mask)
+            flow = begin * torch.exp(fine.system.linear.values * age)
+            other = torch.where(resolved, other, flow)
         weights = fine.grid.parseval()
         gap = modes - other
         square = (weights * gap.abs() ** 2).flatten(1).sum(1)
         norm = (weights * modes.abs() ** 2).flatten(1).sum(1)
         total = torch.trapezoid(norm, times).clamp(min=1e-300)
-        exact = FourierGrid(
-            fine.grid.lower, fine.grid.lengths, fine.shape, fine.grid.real, self.device
-        )
-        largest = max(exact.inverse(part).abs().max().item() for part in gap.split(32))
+        largest = max(fine.grid.inverse(part).abs().max().item() for part in gap.split(32))
         return {
             "l2_relative": math.sqrt((torch.trapezoid(square, times) / total).item()),
             "linf": largest,
@@ -171,7 +202,7 @@ class Refinement:
     @property
     def has_tail(self) -> bool:
         """Whether unresolved initial modes decay, so that their linear flow is worth adding."""
-        return self.rough and self.dim == 1
+        return self.rough and self.dim == 1 and self.linear.flows
 
     def grown(self, shape: tuple[int, ...], tail: float) -> tuple[int, ...] | None:
         """The next grid, as the exponential decay of the spectrum predicts; None at the limit."""
@@ -205,9 +236,9 @@ class Refinement:
             run = self.first_finite(shape, steps, free_steps)
             steps, tail = run.steps, self.tail(run)
             larger = self.grown(shape, tail)
-            if tail <= SPECTRUM[self.dtype]:
+            if tail <= SPECTRUM[self.dtype] or (larger is None and self.kept_kink):
                 return run
-            if larger is None and self.kept_kink:
+            if larger is not None and not self.affords(larger, steps):
                 return run
             if larger is None:
                 self.notes.append(
@@ -219,17 +250,19 @@ class Refinement:
             shape, before = larger, tail
 
     def refine(self, run: Run, tol: float) -> Run:
-        """Shorten the steps until the fourth-order error estimate is below the tolerance."""
-        ratio, before = 2.0, math.inf
+        """Shorten the steps until the estimated error is below the tolerance."""
+        ratio, before, order = 2.0, math.inf, self.scheme.order
         tol = max(tol, KINK_TOLERANCE) if self.kept_kink else tol
         while True:
             steps = math.ceil(run.steps * ratio)
             if steps > MAX_STEPS:
                 self.notes.append(f"stopped at {run.steps} steps; tolerance {tol:g} is not reached")
                 return run
+            if not self.affords(run.shape, steps):
+                return run
             finer = self.run(run.shape, steps)
             change = self.difference(run, finer)["l2_relative"]
-            error = change / (ratio**4 - 1)
+            error = change / (ratio**order - 1)
             if error <= tol / 3:
                 return finer
             if change > before / 2 and change < 1e-8:
@@ -238,13 +271,15 @@ class Refinement:
                 )
                 return finer
             run, before = finer, change
-            ratio = min(max(1.1 * (3 * error / tol) ** 0.25, 1.5), 8.0)
+            ratio = min(max(1.1 * (3 * error / tol) ** (1 / order), 1.5), 8.0)
 
     def truncation(self) -> dict[str, float]:
         """What the last quarter of the initial modes contributes at most, for a linear flow."""
         grid = self.fine
         outer = ~grid.within([0.375 * n for n in grid.shape])
-        growth = math.exp(min(700.0, max(0.0, self.symbol.real[:, outer].max().item() * self.span)))
+        growth = math.exp(
+            min(700.0, max(0.0, self.linear.abscissa[outer].max().item() * self.span))
+        )
         size, weights = self.modes.abs(), grid.parseval()
         whole = (weights * size**2).sum().clamp(min=1e-300)
         return {
@@ -269,33 +304,3 @@ def _friendly(n: float) -> int:
     """The smallest 2^a or 3·2^a that is at least n: lengths that FFTs like."""
     power = 2 ** math.ceil(math.log2(n) - 1e-12)
     return power * 3 // 4 if power * 3 // 4 >= n and power >= 8 else power
-
-
-def _interpolation_error(times: Tensor, modes: Tensor, rates: Tensor, stride: int) -> float:
-    """Largest relative error midway between every `stride`-th frame, against the frames there."""
-    kept = torch.arange(0, len(times), stride)
-    middle = kept[:-1] + stride // 2
-    first = (torch.arange(len(middle)) - (STENCIL // 2 - 1)).clamp(0, max(len(kept) - STENCIL, 0))
-    nodes = kept[first[:, None] + torch.arange(min(STENCIL, len(kept)))]
-    values, slopes = hermite_weights(times[nodes], times[middle])
-    worst, scale = 0.0, modes.abs().pow(2).flatten(1).sum(1).max().sqrt().item() or 1.0
-    for place, node, value, slope in zip(middle, nodes, values, slopes, strict=True):
-        guess = torch.tensordot(value + 0j, modes[node], 1) + torch.tensordot(
-            slope + 0j, rates[node], 1
-        )
-        worst = max(worst, (guess - modes[place]).abs().pow(2).sum().sqrt().item() / scale)
-    return worst
-
-
-def thinned(trajectory: Trajectory, tol: float) -> tuple[Trajectory, float]:
-    """Drop frames while interpolation in time stays within the tolerance; also its error."""
-    times = trajectory.times
-    modes, rates = (a.to(torch.complex128) for a in (trajectory.modes, trajectory.rates))
-    error = math.nan
-    for stride in (32, 16, 8, 4, 2):
-        if (len(times) - 1) % stride or (len(times) - 1) // stride < STENCIL - 1:
-            continue
-        error = _interpolation_error(times, modes, rates, stride)
-        if error <= tol / 3:
-            return Trajectory(times[::stride], modes[::stride], rates[::stride]), error
-    return Trajectory(times, modes, rates), error / 2.0 ** (2 * STENCIL - 1)

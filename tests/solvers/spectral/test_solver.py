@@ -1,194 +1,47 @@
-"""ETDRK4 and the automatic reference: orders, published values, exact solutions, refusals."""
+"""The automatic reference: exact solutions, options, what is reported, refusals."""
 
-import itertools
 import math
+import warnings
 
-import mpmath
 import pytest
 import sympy as sp
 import torch
 
-import pdeml.solvers.etdrk4 as scheme
 from pdeml import problems
 from pdeml.domains import Box, Disk, Interval, Rectangle, Time
-from pdeml.errors import DivergedError, InvalidDataset, InvalidOption, UnsupportedProblem
+from pdeml.errors import (
+    DivergedError,
+    InvalidDataset,
+    InvalidOption,
+    StiffExplicitTermWarning,
+    UnsupportedProblem,
+)
 from pdeml.operators.jets import derivatives
 from pdeml.operators.pde import PDE, Dirichlet, Field, Initial, Parameter, Periodic
-from pdeml.operators.symbol import split
 from pdeml.solvers import exact, spectral
-from pdeml.solvers.etdrk4 import FourierGrid, Segment, Stepper, coefficients, integrate
-from pdeml.solvers.trigonometric import hermite_weights, powers
+from tests.solvers.spectral.declarations import (
+    TURN,
+    box,
+    evolution,
+    flow,
+    grid_points,
+    half,
+    orders,
+    periodic,
+    t,
+    u,
+    vorticity,
+    w,
+    x,
+    y,
+)
 
-x, y, t = sp.symbols("x y t", real=True)
-u, v = Field("u", x, t), Field("v", x, t)
-w, z = Field("w", x, y, t), Field("z", x, y, t)
+z = Field("z", x, y, t)
 
 
 def line(equation, lower, upper, end, initial, **more):
     domain = Interval(x, lower, upper) * Time(t, 0, end)
     return PDE("case", [equation], domain, [Initial(u, initial), Periodic(u, x)], **more)
-
-
-KDV = line(
-    sp.Eq(u.diff(t) - 6 * u * u.diff(x) + u.diff(x, 3), 0),
-    0,
-    20,
-    0.5,
-    sp.exp(sp.sin(sp.pi * x / 10)) - 1,
-)
-
-
-def kdv_after(steps):
-    grid = FourierGrid([0], [20], [128])
-    stepper = Stepper(split(KDV), {}, grid)
-    begin = grid.forward(torch.exp(torch.sin(math.pi * grid.points[0] / 10)) - 1)[None, None]
-    path = integrate(stepper, begin, [Segment(0, 0.5, steps, steps)])
-    return grid.inverse(path.modes[-1])
-
-
-@pytest.fixture(scope="module")
-def kdv_fine():
-    return kdv_after(8000)
-
-
-# spectral_reference.md, acceptance 1
-TABLE = {50: 1e-4, 100: 8e-6, 200: 3e-7, 400: 2e-8, 800: 1e-9}
-
-
-def kdv_errors(fine):
-    return [((kdv_after(n) - fine).norm() / fine.norm()).item() for n in TABLE]
-
-
-def orders(errors):
-    return [math.log2(a / b) for a, b in itertools.pairwise(errors)]
-
-
-def test_etdrk4_keeps_fourth_order_for_a_complex_symbol(kdv_fine):
-    """KdV has an imaginary symbol: the real part of the contour mean would make it first order."""
-    errors = kdv_errors(kdv_fine)
-    for error, bound in zip(errors, TABLE.values(), strict=True):
-        assert error < bound
-    assert all(3.8 < order < 4.2 for order in orders(errors)[-2:])
-
-
-def test_the_order_test_sees_a_real_contour_mean(kdv_fine, monkeypatch):
-    def halved(symbol, step, dtype=torch.complex128):
-        good = coefficients(symbol, step, dtype)
-        bad = (c.real + 0j for c in (good.q, good.f1, good.f2, good.f3))
-        return scheme.Coefficients(step, good.full, good.half, *bad)
-
-    monkeypatch.setattr(scheme, "coefficients", halved)
-    errors = kdv_errors(kdv_fine)
-    assert errors[0] > 1e-2 and all(order < 1.5 for order in orders(errors))
-
-
-@pytest.mark.parametrize("turn", [-1, 1j, complex(-0.6, 0.8)], ids=["decay", "wave", "mixed"])
-def test_coefficients_against_forty_digits(turn):
-    sizes = [10.0**p for p in range(-7, 4)]
-    found = coefficients(torch.tensor([turn * s for s in sizes], dtype=torch.complex128), 1.0)
-    with mpmath.workdps(40):
-        for i, size in enumerate(sizes):
-            r = mpmath.mpc(turn * size)
-            e = mpmath.exp(r)
-            expected = {
-                "q": (mpmath.exp(r / 2) - 1) / r,
-                "f1": (-4 - r + e * (4 - 3 * r + r**2)) / r**3,
-                "f2": 2 * (2 + r + e * (r - 2)) / r**3,
-                "f3": (-4 - 3 * r - r**2 + e * (4 - r)) / r**3,
-            }
-            for name, value in expected.items():
-                assert abs(getattr(found, name)[i].item() - complex(value)) < 2e-12 * abs(value)
-
-
-def test_products_are_not_aliased():
-    grid = FourierGrid([0], [2 * math.pi], [48])
-    kept = grid.mask(2)
-    assert kept.sum() == 16 and not kept[16]  # |k| < 48/3 strictly: 16 + 16 folds onto −16
-    problem = line(sp.Eq(u.diff(t), u.diff(x, 2) + u**2), 0, 2 * math.pi, 1, 0)
-    stepper = Stepper(split(problem), {}, grid)
-    modes = grid.forward(torch.cos(15 * grid.points[0]))[None, None]
-    product = stepper.nonlinear(modes, 0.0)[0, 0]
-    expected = torch.zeros_like(product)
-    expected[0] = 0.5  # cos² 15x = ½ + ½ cos 30x, and 30 is not representable
-    torch.testing.assert_close(product, expected, atol=1e-14, rtol=0)
-
-
-def test_a_batch_is_its_members():
-    problem = problems.burgers(nu=0.05)
-    grid = FourierGrid([-1], [2], [64])
-    stepper = Stepper(split(problem), problem.values, grid)
-    starts = torch.stack([torch.sin(k * math.pi * grid.points[0]) for k in (1, 2, 3)])
-    plan = [Segment(0, 0.5, 100, 50)]
-    together = integrate(stepper, grid.forward(starts)[:, None], plan).modes
-    for i, start in enumerate(starts):
-        alone = integrate(stepper, grid.forward(start)[None, None], plan).modes
-        torch.testing.assert_close(together[:, i : i + 1], alone, atol=1e-13, rtol=0)
-
-
-# ------------------------------------------------------------------------------- published values
-
-
-def at(solution, *places):
-    end = solution.problem.domain.time.end
-    return solution(torch.tensor([[p, end] for p in places], dtype=torch.float64))
-
-
-def norm_and_mean(solution):
-    (a,), (b,) = solution.problem.domain.space.bounds
-    points = torch.linspace(a, b, 2049, dtype=torch.float64)[:-1]
-    values = at(solution, *points.tolist())[:, 0]
-    return [((values**2).mean() * (b - a)).sqrt().item(), values.mean().item()]
-
-
-def test_viscous_burgers_has_its_published_values():
-    problem = line(
-        sp.Eq(u.diff(t) + (u**2).diff(x) / 2, sp.Rational(3, 100) * u.diff(x, 2)),
-        -math.pi,
-        math.pi,
-        1,
-        sp.exp(-10 * sp.sin(x / 2) ** 2),
-    )
-    solution = spectral.solve(problem)
-    assert norm_and_mean(solution) == pytest.approx([0.83079013666, 0.183540812609], rel=1e-10)
-    assert at(solution, 0.0).item() == pytest.approx(0.52279455555, rel=1e-10)
-
-
-def test_korteweg_de_vries_has_its_published_values_and_invariants():
-    solution = spectral.solve(KDV)
-    assert norm_and_mean(solution) == pytest.approx([3.866402842, 0.266065877752], rel=1e-9)
-    expected = [1.461285768, 0.909876815, -0.0237221032]
-    assert at(solution, 0.0, 5.0, 10.0)[:, 0].tolist() == pytest.approx(expected, rel=2e-9)
-    mean = solution.field.frames.values[:, 0, 0].real
-    assert (mean - mean[0]).abs().max() < 1e-13
-
-
-def test_smooth_allen_cahn_has_its_published_values():
-    start = sp.Rational(2, 5) * sp.sin(x) + sp.Rational(3, 10) * sp.cos(3 * x) + sp.Rational(1, 10)
-    problem = line(sp.Eq(u.diff(t), u.diff(x, 2) / 100 + u - u**3), 0, 2 * math.pi, 5, start)
-    solution = spectral.solve(problem)
-    assert norm_and_mean(solution) == pytest.approx([2.3436269729, 0.08240642359], rel=1e-9)
-    assert at(solution, 0.0).item() == pytest.approx(0.9953842, abs=1e-7)
-    assert at(solution, math.pi).item() == pytest.approx(-0.9304122, abs=1e-7)
-
-
-def test_gray_scott_has_its_published_values():
-    bump = sp.exp(-((10 * x - sp.Rational(25, 2)) ** 2))
-    feed, kill = sp.Rational(4, 100), sp.Rational(6, 100)
-    problem = PDE(
-        "gray_scott",
-        [
-            sp.Eq(u.diff(t), u.diff(x, 2) / 2000 - u * v**2 + feed * (1 - u)),
-            sp.Eq(v.diff(t), v.diff(x, 2) / 4000 + u * v**2 - (feed + kill) * v),
-        ],
-        Interval(x, 0, 2.5) * Time(t, 0, 50),
-        [Initial(u, 1 - bump / 2), Initial(v, bump / 4), Periodic(u, x), Periodic(v, x)],
-    )
-    solution = spectral.solve(problem)
-    points = torch.arange(2048, dtype=torch.float64) * 2.5 / 2048
-    means = at(solution, *points.tolist()).mean(0).tolist()
-    assert means == pytest.approx([0.894651066285, 0.056244895315], rel=1e-9)
-    centre = at(solution, 1.25)[0].tolist()
-    assert centre == pytest.approx([0.199113597, 0.525154673], abs=6e-10)
 
 
 # ---------------------------------------------------------------------------------- exact solutions
@@ -291,38 +144,7 @@ def test_two_coupled_fields_in_the_plane_satisfy_their_equations():
     assert (solution(points) - begin).abs().max() < 1e-12
 
 
-def test_nonlinear_schroedinger_soliton():
-    """h = sech(x) e^{it/2} solves i h_t + ½ h_xx + |h|² h = 0; the box is wide enough for 1e-8."""
-    h = Field("h", x, t, dtype=complex)
-    problem = PDE(
-        "nls",
-        [sp.Eq(sp.I * h.diff(t) + h.diff(x, 2) / 2 + sp.Abs(h) ** 2 * h, 0)],
-        Interval(x, -20, 20) * Time(t, 0, 1),
-        [Initial(h, 1 / sp.cosh(x)), Periodic(h, x)],
-        exact={h: sp.exp(sp.I * t / 2) / sp.cosh(x)},
-    )
-    solution = spectral.solve(problem, resolution=512, dt=1 / 400)
-    assert solution.error(exact.solve(problem))["linf"] < 2e-8
-
-
 # ---------------------------------------------------------------------------- the field in between
-
-
-def test_hermite_weights_reproduce_polynomials_of_degree_seven():
-    nodes = torch.tensor([[0.0, 0.3, 1.0, 1.1]], dtype=torch.float64)
-    time = torch.tensor([0.77], dtype=torch.float64)
-    value, rate = hermite_weights(nodes, time)
-    for degree in range(8):
-        slopes = degree * nodes ** max(degree - 1, 0)
-        found = (value * nodes**degree + rate * slopes).sum()
-        assert found.item() == pytest.approx(0.77**degree, rel=1e-12)
-
-
-def test_powers_are_exponentials():
-    angle = torch.linspace(-3, 3, 7, dtype=torch.float64)
-    k = torch.arange(-5, 78)
-    expected = torch.exp(1j * k * angle[:, None])
-    torch.testing.assert_close(powers(angle, -5, 77), expected, atol=1e-13, rtol=0)
 
 
 def test_times_are_stored_and_the_field_is_smooth_between_them():
@@ -426,11 +248,14 @@ def test_refusals_name_the_condition_and_other_methods():
     assert "periodic box" in spectral.can_solve(
         heat_with([Initial(w, 0), Dirichlet(w, 0)], disk, w)
     )
-    zs = sp.symbols("z", real=True)
-    f = Field("f", x, y, zs, t)
-    cube = Box((x, y, zs), (0, 0, 0), (1, 1, 1)) * Time(t, 0, 1)
-    periodic = [Initial(f, 0), *(Periodic(f, c) for c in (x, y, zs))]
-    assert "one or two" in spectral.can_solve(heat_with(periodic, cube, f))
+    four = sp.symbols("a b c d", real=True)
+    f = Field("f", *four, t)
+    hyper = Box(four, (0,) * 4, (1,) * 4) * Time(t, 0, 1)
+    everywhere = [Initial(f, 0), *(Periodic(f, c) for c in four)]
+    assert "one to three" in spectral.can_solve(heat_with(everywhere, hyper, f))
+    half_open = [Initial(w, 0), Periodic(w, x), Dirichlet(w, 0, on="bottom")]
+    half_open.append(Dirichlet(w, 0, on="top"))
+    assert "Dirichlet(w, 0" in spectral.can_solve(heat_with(half_open, box(1, 1), w))
     unknown = problems.burgers().with_unknown(nu=0.1)
     assert "'nu'" in spectral.can_solve(unknown)
     with pytest.raises(UnsupportedProblem):
@@ -445,3 +270,133 @@ def test_parameters_reach_the_symbol():
     for speed in (2.0, 3.5):
         found = spectral.solve(problem.with_parameters(c=speed))(point).item()
         assert found == pytest.approx(math.sin(2 * math.pi * (0.3 - speed * 0.7)), abs=1e-13)
+
+
+# ----------------------------------------------------------------- constraints, second order, space
+
+
+def test_exact_flows_between_the_stored_times():
+    """Vorticity and stream function, velocity and pressure: all fields, at scattered points."""
+    for problem in (
+        problems.rossby_wave(),
+        problems.taylor_green_vortex(),
+        problems.navier_stokes(2),
+    ):
+        solution = spectral.solve(problem)
+        truth = exact.solve(problem)
+        points = problem.domain.sample(500, torch.Generator().manual_seed(0))
+        assert (solution(points) - truth(points)).abs().max() < 1e-9
+        assert solution.report.converged
+
+
+def test_a_pressure_is_interpolated_with_its_own_rate():
+    """A vortex in a moving frame: p moves too, and its time derivative is no part of the state."""
+    nu = sp.Rational(1, 10)
+    c, d = x - t, y - t / 2
+    fade = sp.exp(-2 * nu * t)
+    velocity = [1 + fade * sp.sin(c) * sp.cos(d), half - fade * sp.cos(c) * sp.sin(d)]
+    pressure = fade**2 * (sp.cos(2 * c) + sp.cos(2 * d)) / 4
+    start = [q.subs(t, 0) for q in velocity]
+    problem = flow((x, y), nu, box(TURN, TURN), start)
+    problem = PDE(
+        "moving",
+        problem.equations,
+        problem.domain,
+        problem.conditions,
+        dict(zip(problem.fields, [*velocity, pressure], strict=True)),
+        fields=problem.fields,
+    )
+    solution = spectral.solve(problem)
+    points = problem.domain.sample(500, torch.Generator().manual_seed(1))
+    assert (solution(points) - exact.solve(problem)(points)).abs().max() < 1e-8
+    assert any("p by projection" in note for note in solution.report.notes)
+
+
+def test_waves_in_a_periodic_box():
+    problem = problems.periodic_wave()
+    solution = spectral.solve(problem)
+    assert solution.error(exact.solve(problem))["linf"] < 1e-10
+    plane = problems.periodic_wave(2)
+    assert spectral.solve(plane).error(exact.solve(plane), 17)["linf"] < 1e-9
+
+
+def test_a_second_order_equation_keeps_its_equation():
+    problem = periodic(
+        [u.diff(t, 2) + u.diff(t) / 5 - u.diff(x, 2) + u**3],
+        (u,),
+        box(TURN, end=2),
+        {u: sp.sin(x), u.diff(t): sp.cos(2 * x)},
+    )
+    solution = spectral.solve(problem)
+    points = problem.domain.sample(100, torch.Generator().manual_seed(0))
+    value, rate, second, bend = derivatives(
+        solution.field, points, [(0, 0), (0, 1), (0, 2), (2, 0)]
+    )
+    assert (second + rate / 5 - bend + value**3).abs().max() < 1e-5
+    points[:, 1] = 0
+    value, rate = derivatives(solution.field, points, [(0, 0), (0, 1)])
+    torch.testing.assert_close(value, torch.sin(points[:, :1]), atol=1e-10, rtol=0)
+    torch.testing.assert_close(rate, torch.cos(2 * points[:, :1]), atol=1e-7, rtol=0)
+    (xs,) = grid_points(problem, (32,))
+    given = torch.stack([torch.sin(xs), torch.cos(2 * xs)])
+    other = spectral.solve(problem, initial=given)
+    assert other.error(solution)["linf"] < 1e-8
+
+
+def test_a_flow_in_space():
+    problem = problems.abc_flow()
+    solution = spectral.solve(problem, resolution=16, dt=0.1)
+    points = problem.domain.sample(100, torch.Generator().manual_seed(0))
+    assert (solution(points) - exact.solve(problem)(points)).abs().max() < 1e-7
+
+
+def test_the_reported_error_is_about_the_true_one():
+    """Too coarse on purpose: the report must not flatter, nor cry wolf."""
+    problem = problems.burgers(nu=0.05)
+    truth = exact.solve(problem)
+    for resolution, dt in ((64, 0.01), (128, 0.02), (32, 0.002)):
+        solution = spectral.solve(problem, resolution=resolution, dt=dt)
+        true = solution.error(truth)["l2_relative"]
+        said = solution.report.error["l2_relative"]
+        assert true < 3 * said and said < 300 * true
+
+
+def test_options_reach_the_run():
+    problem = evolution(
+        u.diff(x, 2) / 100 - u**3 + sp.sin(2 * x), domain=box(TURN), initial={u: sp.cos(x)}
+    )
+    common = {"resolution": 16, "dt": 0.05}
+    ends = {
+        name: spectral.solve(problem, **common, **options).field.frames.values.shape[-1]
+        for name, options in {
+            "auto": {},
+            "2/3": {"dealias": "2/3"},
+            "pad": {"dealias": "3/2-pad"},
+            "none": {"dealias": None},
+        }.items()
+    }
+    assert ends["auto"] == 4 and ends["2/3"] == 6 and ends["pad"] == 8 and ends["none"] >= 8
+    first = spectral.solve(problem, **common, scheme="etdrk2")
+    second = spectral.solve(problem, **common)
+    assert first.report.engine == "ETDRK2" and second.report.engine == "ETDRK4"
+    assert 1e-7 < first.error(second)["l2_relative"] < 1e-2
+
+
+def test_a_mean_without_stream_function_is_refused():
+    problem = vorticity(box(TURN, TURN), 1 + sp.sin(x), nu=half)
+    with pytest.raises(InvalidOption, match=r"mean.*psi"):
+        spectral.solve(problem)
+
+
+def test_stiff_terms_that_are_stepped_explicitly_are_warned_of():
+    """A variable coefficient of u_xx limits the step; a product is known to be explicit."""
+    varying = evolution((2 + sp.cos(x)) * u.diff(x, 2), domain=box(TURN), initial={u: sp.sin(x)})
+    with pytest.warns(StiffExplicitTermWarning, match=r"cos\(x\).*\(x, 2\).*explicitly"):
+        spectral.Stepper(varying, 16, 1e-3)
+    with pytest.warns(StiffExplicitTermWarning):
+        solution = spectral.solve(varying, resolution=16, dt=1e-3)
+    assert any("stepped explicitly" in note for note in solution.report.notes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spectral.Stepper(evolution(sp.cos(x) * u.diff(x), domain=box(TURN)), 16, 1e-3)
+        spectral.Stepper(problems.burgers(), 16, 1e-3)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-STENCIL = 4  # frames per interpolant: values and rates at four times give degree 7
+from pdeml.solvers.hermite import STENCIL, hermite_weights, stencil_start
+
 CHUNK_ENTRIES = 2**22  # complex entries of the largest temporary
 
 
@@ -21,29 +22,6 @@ def powers(angle: Tensor, low: int, high: int) -> Tensor:
         shift = torch.polar(torch.ones_like(angle), size * angle)[:, None]
         out = torch.cat([out, out[:, : high - low + 1 - size] * shift], dim=1)
     return out
-
-
-def hermite_weights(nodes: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of values and of rates of the polynomial of degree 2q − 1 through q times.
-
-    Parameters
-    ----------
-    nodes : (N, q), distinct in each row.
-    time : (N,).
-
-    Returns
-    -------
-    Two tensors (N, q):  H_i = (1 − 2 (t − t_i) l_i'(t_i)) l_i(t)²  and  K_i = (t − t_i) l_i(t)²,
-    with the Lagrange polynomials l_i.
-    """
-    gap = time[:, None] - nodes
-    span = nodes[:, :, None] - nodes[:, None, :]
-    identity = torch.eye(nodes.shape[1], dtype=torch.bool, device=nodes.device)
-    ratio = gap[:, None, :] / span.masked_fill(identity, 1.0)
-    lagrange = ratio.masked_fill(identity, 1.0).prod(dim=-1)
-    slope = (1 / span.masked_fill(identity, math.inf)).sum(dim=-1)
-    square = lagrange**2
-    return (1 - 2 * gap * slope) * square, gap * square
 
 
 class FourierBox(nn.Module):
@@ -163,18 +141,17 @@ class Frames(FourierBox):
     def forward(self, points: Tensor) -> Tensor:
         count = self.times.shape[0]
         time = points[:, -1].detach().contiguous()
-        interval = torch.searchsorted(self.times.to(time.dtype), time, right=True) - 1
-        first = (interval - (STENCIL // 2 - 1)).clamp(0, max(count - STENCIL, 0))
+        first = stencil_start(self.times.to(time.dtype), time)
         order = torch.argsort(first, stable=True)
         width = 2 * min(STENCIL, count) * self.channels
         entries = max(sum(self.shape), width * self.values[0, 0].numel() // self.shape[0])
         size = max(1, CHUNK_ENTRIES // entries)
-        parts = [self._interpolate(points[rows], first[rows]) for rows in order.split(size)]
-        return (
-            torch.cat(parts)[torch.argsort(order)]
-            if parts
-            else points.new_zeros((0, self.channels))
-        )
+        chunks = [rows for rows in order.split(size) if len(rows)]
+        if not chunks:
+            dtype = points.dtype if self.real else points.dtype.to_complex()
+            return torch.zeros((0, self.channels), dtype=dtype, device=points.device)
+        parts = [self._interpolate(points[rows], first[rows]) for rows in chunks]
+        return torch.cat(parts)[torch.argsort(order)]
 
     def _interpolate(self, points: Tensor, first: Tensor) -> Tensor:
         """Points sorted by their stencil: one contraction per stencil."""
