@@ -1,4 +1,4 @@
-"""Pictures of labelled grids (xarray): lines, maps, snapshots, errors, animations.
+"""Pictures of labelled grids (xarray): lines, maps, snapshots, errors, animations; and of meshes.
 
 Nothing here knows about equations; a coordinate with attribute ``axis = "T"`` is time. Figures are
 made without pyplot, so they belong to whoever asked for them.
@@ -7,6 +7,7 @@ made without pyplot, so they belong to whoever asked for them.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -341,3 +342,78 @@ def movie_writer(path: str | os.PathLike[str]) -> Any:
             "Install it with your system's package manager, or give a path that ends in .gif."
         )
     return FFMpegWriter(fps=FRAMES_PER_SECOND)
+
+
+def mesh_figure(
+    vertices: np.ndarray,
+    cells: np.ndarray,
+    parts: Mapping[str, np.ndarray],
+    regions: Mapping[str, np.ndarray],
+    coordinates: Sequence[str],
+) -> Figure:
+    """Draw a mesh: its edges, its regions shaded, the parts of its boundary in colours.
+
+    Parameters
+    ----------
+    vertices : shape (V, d), d = 1, 2 or 3.
+    cells : vertices of the intervals, triangles or tetrahedra, shape (K, d + 1).
+    parts : vertices of the boundary facets of each part, shape (F, d).
+    regions : cells of each region.
+    coordinates : names of the axes.
+
+    Returns
+    -------
+    Figure
+        With a legend of parts and regions; of a solid, the boundary is drawn.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
+    dim = vertices.shape[1]
+    drawing = Figure(figsize=(8, 2) if dim == 1 else (8, 6), layout="constrained")
+    axes: Any = drawing.add_subplot(projection="3d" if dim == 3 else None)
+    colours = colormaps["tab10"](np.arange(len(parts)) % 10)
+    _mesh_cells(axes, vertices, cells, regions)
+    for (name, facets), colour in zip(parts.items(), colours, strict=True):
+        corners = vertices[facets]
+        if dim == 1:
+            axes.plot(corners[:, 0, 0], np.zeros(len(facets)), "o", color=colour, label=name)
+        elif dim == 2:
+            broken = np.pad(corners, ((0, 0), (0, 1), (0, 0)), constant_values=np.nan)
+            axes.plot(*broken.reshape(-1, 2).T, color=colour, linewidth=2.5, label=name)
+        else:
+            style = {"edgecolor": "0.3", "linewidth": 0.3, "label": name}
+            axes.add_collection3d(Poly3DCollection(corners, facecolor=colour, **style))
+    axes.set(**{f"{axis}label": name for axis, name in zip("xyz", coordinates, strict=False)})
+    axes.set_title(f"{len(vertices)} vertices, {len(cells)} cells")
+    if dim == 1:
+        axes.set_yticks([])
+    elif dim == 3:
+        lower, upper = vertices.min(axis=0), vertices.max(axis=0)
+        axes.set(xlim=(lower[0], upper[0]), ylim=(lower[1], upper[1]), zlim=(lower[2], upper[2]))
+        axes.set_aspect("equal")
+    else:
+        axes.set_aspect("equal")
+    drawing.legend(loc="outside right upper")
+    return drawing
+
+
+def _mesh_cells(
+    axes: Any, vertices: np.ndarray, cells: np.ndarray, regions: Mapping[str, np.ndarray]
+) -> None:
+    from matplotlib import colormaps
+    from matplotlib.collections import LineCollection, PolyCollection
+
+    shades = colormaps["Pastel2"](np.arange(len(regions)) % 8)
+    for (name, chosen), shade in zip(regions.items(), shades, strict=True):
+        corners = vertices[cells[chosen]]
+        if vertices.shape[1] == 1:
+            lines = [*np.pad(corners, ((0, 0), (0, 0), (0, 1)))]
+            axes.add_collection(LineCollection(lines, color=shade, linewidth=6, label=name))
+        elif vertices.shape[1] == 2:
+            axes.add_collection(PolyCollection(corners, facecolor=shade, label=name))
+    if vertices.shape[1] == 1:
+        axes.plot(vertices[:, 0], np.zeros(len(vertices)), "|", color="0.6")
+    elif vertices.shape[1] == 2:
+        axes.triplot(*vertices.T, cells, color="0.6", linewidth=0.4)

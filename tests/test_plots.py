@@ -125,3 +125,39 @@ def test_what_cannot_be_animated(monkeypatch):
     monkeypatch.setattr(FFMpegWriter, "isAvailable", lambda: False)
     with pytest.raises(MissingDependency, match="ffmpeg"):
         plots.movie_writer("a.mp4")
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_meshes_show_their_parts_and_regions():
+    vertices = np.array([[0.0, 0], [1, 0], [1, 2], [0, 2]])
+    cells = np.array([[0, 1, 2], [0, 2, 3]])
+    parts = {"wall": np.array([[0, 1], [1, 2]]), "inlet": np.array([[3, 0]])}
+    figure = plots.mesh_figure(vertices, cells, parts, {"steel": np.array([1])}, ("x", "y"))
+    (axes,) = figure.get_axes()
+    assert sorted(legend(figure)) == ["inlet", "steel", "wall"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
+    lines = {line.get_label(): line for line in axes.lines}
+    xy = lines["wall"].get_xydata()
+    np.testing.assert_array_equal(xy[~np.isnan(xy[:, 0])], vertices[[0, 1, 1, 2]])
+    assert lines["wall"].get_color() is not lines["inlet"].get_color()
+    (patch,) = (c for c in axes.collections if c.get_label() == "steel")
+    np.testing.assert_array_equal(patch.get_paths()[0].vertices[:3], vertices[[0, 2, 3]])
+
+
+def test_meshes_of_intervals_and_solids():
+    ends = {"left": np.array([[0]]), "right": np.array([[2]])}
+    line = np.array([[0.0], [1.0], [3.0]])
+    cells = np.array([[0, 1], [1, 2]])
+    figure = plots.mesh_figure(line, cells, ends, {"thin": np.array([0])}, ("x",))
+    assert sorted(legend(figure)) == ["left", "right", "thin"]
+    corners = np.concatenate([np.zeros((1, 3)), np.eye(3)])
+    sides = {"floor": np.array([[0, 2, 1]]), "rest": np.array([[0, 1, 3], [1, 2, 3], [0, 3, 2]])}
+    figure = plots.mesh_figure(corners, np.arange(4)[None], sides, {}, "xyz")
+    figure.draw_without_rendering()
+    assert sorted(legend(figure)) == ["floor", "rest"]
+    (axes,) = figure.get_axes()
+    assert len(axes.collections) == 2
+    assert axes.get_zlabel() == "z" and axes.get_xlim()[0] <= 0 < 1 <= axes.get_xlim()[1]

@@ -3,6 +3,8 @@
 from pdeml.domains.csg import Difference, Intersection, Region, Union
 from pdeml.domains.domain import BoundarySample, Domain
 from pdeml.domains.geometry import Ball, Box, Disk, Interval, Rectangle
+from pdeml.domains.mesh import Mesh
+from pdeml.domains.mesh_surface import Surface
 from pdeml.domains.polygon import Polygon
 from pdeml.domains.sampling import METHODS, residual_adaptive, unit_points
 from pdeml.domains.serialization import domain_from_dict
@@ -18,10 +20,12 @@ __all__ = [
     "Domain",
     "Intersection",
     "Interval",
+    "Mesh",
     "Polygon",
     "Rectangle",
     "Region",
     "SpaceTime",
+    "Surface",
     "Time",
     "Union",
     "domain_from_dict",

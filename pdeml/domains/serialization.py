@@ -11,9 +11,11 @@ import sympy as sp
 from pdeml.domains.csg import Difference, Intersection, Union
 from pdeml.domains.domain import Domain
 from pdeml.domains.geometry import Ball, Box, Disk, Interval, Rectangle
+from pdeml.domains.mesh import Mesh
+from pdeml.domains.mesh_surface import Surface
 from pdeml.domains.polygon import Polygon
 from pdeml.domains.spacetime import SpaceTime
-from pdeml.errors import InvalidFile, InvalidProblem
+from pdeml.errors import InvalidFile, InvalidMesh, InvalidProblem
 
 KINDS: Mapping[str, type[Domain]] = MappingProxyType(
     {
@@ -25,6 +27,8 @@ KINDS: Mapping[str, type[Domain]] = MappingProxyType(
             Disk,
             Ball,
             Polygon,
+            Mesh,
+            Surface,
             Union,
             Intersection,
             Difference,
@@ -60,5 +64,5 @@ def domain_from_dict(data: Mapping[str, Any], symbols: Mapping[str, sp.Symbol]) 
         raise
     except KeyError as error:
         raise InvalidFile(f"a saved {kind} has no entry {error}.") from None
-    except (InvalidProblem, TypeError, AttributeError, RecursionError) as error:
+    except (InvalidProblem, InvalidMesh, TypeError, AttributeError, RecursionError) as error:
         raise InvalidFile(f"a saved {kind} does not describe a domain: {error}") from error

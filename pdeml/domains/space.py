@@ -83,6 +83,8 @@ class Space(Domain):
         """Points, normals, part indices, and ``extra`` unit columns sampled jointly with them."""
         device = generator.device
         leaves = self._leaves
+        if method == "grid" and any(leaf._irregular for leaf, _ in leaves):
+            method = "sobol"
         chosen = list(range(len(self._faces))) if part is None else [part]
         faces = [self._faces[index] for index in chosen]
         weights = shares([face.log_area for face in faces], device)
@@ -143,6 +145,8 @@ class Primitive(Space):
 
     _unit_dim: int
     _surface_dim: int
+    # A boundary of many small facets, on which a grid of the unit cube would leave some out.
+    _irregular = False
 
     @property
     @abstractmethod

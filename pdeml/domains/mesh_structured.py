@@ -1,0 +1,108 @@
+"""Regular meshes of domains made of boxes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from pdeml.domains.domain import Domain
+from pdeml.domains.geometry import Box
+from pdeml.domains.mesh import Mesh
+from pdeml.domains.polygon import Polygon
+from pdeml.domains.space import Primitive, Space
+from pdeml.errors import InvalidOption
+
+# A corner of the domain this near a grid line, in units of its spacing, lies on it.
+ALIGNED = 1e-9
+
+MAX_BOXES = 10**7
+
+
+def structured(domain: Domain, n: int | Sequence[int]) -> Mesh:
+    """See `Mesh.structured`.
+
+    References
+    ----------
+    Kuhn (1960), IBM J. Res. Dev. 4, 518: a box is the union of d! simplices, one for each order in
+    which the path from its lowest to its highest corner goes along the axes.
+    """
+    if not isinstance(domain, Space) or domain.dim > 3:
+        raise InvalidOption(f"{domain!r} cannot be divided: a space of 1 to 3 coordinates can.")
+    counts = list(n) if isinstance(n, Sequence) else [n] * domain.dim
+    if len(counts) != domain.dim or not all(
+        isinstance(count, Integral) and not isinstance(count, bool) and count > 0
+        for count in counts
+    ):
+        raise InvalidOption(
+            f"n = {n!r}; give a positive integer, or one for each of {domain.dim} coordinates."
+        )
+    if np.prod(counts, dtype=object) > MAX_BOXES:
+        raise InvalidOption(f"n = {n!r} asks for more than {MAX_BOXES} boxes; give fewer.")
+    lines = _grid_lines(domain, counts)
+    middles = [(line[1:] + line[:-1]) / 2 for line in lines]
+    centres = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, domain.dim)
+    boxes = np.argwhere((domain._distance(torch.tensor(centres)) < 0).numpy().reshape(counts))
+    shape = tuple(count + 1 for count in counts)
+    cells = np.concatenate(
+        [_numbers(boxes, order, shape) for order in itertools.permutations(range(domain.dim))],
+        axis=1,
+    ).reshape(-1, domain.dim + 1)
+    used, numbered = np.unique(cells, return_inverse=True)
+    places = np.unravel_index(used, shape)
+    vertices = np.stack([line[at] for line, at in zip(lines, places, strict=True)], axis=1)
+    bare = Mesh(domain.coordinates, vertices, numbered.reshape(cells.shape))
+    parts = domain.part_of(torch.tensor(bare.vertices[bare.facets].mean(axis=1))).numpy()
+    named = {
+        name: bare.facets[parts == index]
+        for index, name in enumerate(domain.parts)
+        if (parts == index).any()
+    }
+    return Mesh(domain.coordinates, bare.vertices, bare.cells, named)
+
+
+def _numbers(boxes: np.ndarray, order: Sequence[int], shape: tuple[int, ...]) -> np.ndarray:
+    """Vertices of one simplex of each box: along the axes in this order."""
+    corner = boxes.copy()
+    path = [np.ravel_multi_index(tuple(corner.T), shape)]
+    for axis in order:
+        corner[:, axis] += 1
+        path.append(np.ravel_multi_index(tuple(corner.T), shape))
+    return np.stack(path, axis=1)
+
+
+def _grid_lines(domain: Space, counts: Sequence[int]) -> list[np.ndarray]:
+    """Coordinates of the grid, those of the domain's corners exactly among them."""
+    lower, upper = domain.bounds
+    lines = [np.linspace(*ends) for ends in zip(lower, upper, (c + 1 for c in counts), strict=True)]
+    for leaf, _ in domain._leaves:
+        for corner in _corners(leaf):
+            for axis, value in enumerate(corner):
+                line = lines[axis]
+                nearest = int(np.abs(line - value).argmin())
+                if line[0] < value < line[-1]:
+                    if abs(line[nearest] - value) > ALIGNED * (line[1] - line[0]):
+                        raise InvalidOption(
+                            f"{counts[axis]} cells along {domain.coordinates[axis]} have no grid "
+                            f"line at {value:g}, where a side of {leaf!r} is; choose n so that "
+                            "they have."
+                        )
+                    line[nearest] = value
+    return lines
+
+
+def _corners(leaf: Primitive) -> Sequence[Sequence[float]]:
+    if isinstance(leaf, Box):
+        return leaf.bounds
+    if isinstance(leaf, Polygon):
+        corners = np.array(leaf.vertices)
+        steps = np.roll(corners, -1, axis=0) - corners
+        if ((steps == 0).any(axis=1)).all():
+            return leaf.vertices
+    raise InvalidOption(
+        f"{leaf!r} has round or oblique sides, which a regular grid does not follow; use "
+        "Mesh.generate."
+    )
