@@ -13,7 +13,7 @@ demo: $(STAMP)
 	$(BIN)/pdeml compare burgers --methods spectral,pinn --out runs/demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not gmsh"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

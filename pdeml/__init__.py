@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pdeml import errors, problems
-    from pdeml.domains import Ball, Box, Disk, Interval, Polygon, Rectangle, Time
+    from pdeml.domains import Ball, Box, Disk, Interval, Mesh, Polygon, Rectangle, Surface, Time
     from pdeml.operators.pde import (
         PDE,
         Dirichlet,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Robin,
     )
     from pdeml.operators.special import BurgersSine
+    from pdeml.operators.vector import div, grad
     from pdeml.solvers import Ensemble, Solution, load, solve
     from pdeml.solvers.spectral import Stepper
 
@@ -41,6 +42,7 @@ __all__ = [
     "Field",
     "Initial",
     "Interval",
+    "Mesh",
     "Neumann",
     "Parameter",
     "Periodic",
@@ -49,9 +51,12 @@ __all__ = [
     "Robin",
     "Solution",
     "Stepper",
+    "Surface",
     "Time",
     "__version__",
+    "div",
     "errors",
+    "grad",
     "load",
     "problems",
     "solve",
@@ -59,12 +64,15 @@ __all__ = [
 
 # torch and sympy take two seconds: they are loaded when the first of these names is used
 _HOMES = {
-    "pdeml.domains": ("Ball", "Box", "Disk", "Interval", "Polygon", "Rectangle", "Time"),
+    "pdeml.domains": (
+        *("Ball", "Box", "Disk", "Interval", "Mesh", "Polygon", "Rectangle", "Surface", "Time"),
+    ),
     "pdeml.operators.pde": (
         *("PDE", "Dirichlet", "Field", "Initial"),
         *("Neumann", "Parameter", "Periodic", "Robin"),
     ),
     "pdeml.operators.special": ("BurgersSine",),
+    "pdeml.operators.vector": ("div", "grad"),
     "pdeml.solvers": ("Ensemble", "Solution", "load", "solve"),
     "pdeml.solvers.spectral": ("Stepper",),
 }

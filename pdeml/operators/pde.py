@@ -38,7 +38,8 @@ from pdeml.operators.posedness import (
 )
 from pdeml.operators.printing import latex, latex_number, latex_text, text
 from pdeml.operators.saved import parse_json, read_declaration, write_declaration
-from pdeml.operators.serialization import encode
+from pdeml.operators.serialization import encode, is_divergence
+from pdeml.operators.weak import WeakForm, weak_form
 
 __all__ = [
     "PDE",
@@ -77,6 +78,7 @@ class PDE:
     Attributes
     ----------
     equations : tuple of ``sp.Eq``, derivatives carried out so that they apply to fields only.
+    declared : the equations with the divergences of `pdeml.div` as they were given.
     residuals : tuple of left minus right.
     fields : tuple of applied functions, the columns of a solution.
     conditions, exact, description : as given, numbers made SymPy numbers.
@@ -111,6 +113,7 @@ class PDE:
 
     name: str
     equations: tuple[sp.Eq, ...]
+    declared: tuple[sp.Eq, ...]
     domain: Domain
     conditions: tuple[Condition, ...]
     exact: dict[Any, sp.Expr] | None
@@ -140,7 +143,8 @@ class PDE:
                 "Interval(x, 0, 1) or Interval(x, 0, 1) * Time(t, 0, 1)."
             )
         self._set(name=name, domain=domain, description=description)
-        self._set(equations=self._checked_equations(equations))
+        equations, declared = self._checked_equations(equations)
+        self._set(equations=equations, declared=declared)
         self._set(fields=self._ordered_fields(fields))
         self._set(conditions=self._checked_conditions(conditions))
         self._set(exact=self._checked_exact(exact))
@@ -161,13 +165,13 @@ class PDE:
         for name, value in attributes.items():
             object.__setattr__(self, name, value)
 
-    def _checked_equations(self, given: Any) -> tuple[sp.Eq, ...]:
+    def _checked_equations(self, given: Any) -> tuple[tuple[sp.Eq, ...], tuple[sp.Eq, ...]]:
         if isinstance(given, sp.Basic | bool) or not isinstance(given, Iterable):
             given = [given]
         given = list(given)
         if not given:
             raise InvalidProblem(f"problem {self.name!r} has no equation; give sp.Eq(left, right).")
-        equations = []
+        equations, declared = [], []
         for i, equation in enumerate(given):
             where = f"equation {i + 1} of problem {self.name!r}"
             if isinstance(equation, bool | BooleanAtom):
@@ -184,6 +188,7 @@ class PDE:
                     f"{where} is {equation!r}; give sp.Eq(left, right) or an expression that "
                     "vanishes."
                 )
+            declared.append(sp.Eq(*map(_with_divergences, sides), evaluate=False))
             left, right = (_differentiated(side) for side in sides)
             equation = sp.Eq(left, right, evaluate=False)
             check_symbols(equation, where, self.coordinates)
@@ -198,7 +203,7 @@ class PDE:
                 raise InvalidProblem(f"{where} holds no field: {text(equation)}.")
             check_real(left - right, where, held)
             equations.append(equation)
-        return tuple(equations)
+        return tuple(equations), tuple(declared)
 
     def _ordered_fields(self, given: Sequence[Any] | None) -> tuple[Any, ...]:
         held = {f for r in self.residuals for f in r.atoms(AppliedUndef)}
@@ -262,7 +267,7 @@ class PDE:
     @property
     def _expressions(self) -> Iterator[tuple[str, sp.Basic]]:
         """Every expression of the declaration, and what it is."""
-        for i, equation in enumerate(self.equations):
+        for i, equation in enumerate(self.declared):
             for side in equation.args:
                 yield f"equation {i + 1} of problem {self.name!r}", side
         for condition in self.conditions:
@@ -324,6 +329,16 @@ class PDE:
                     counts = derivative.variable_count
                     found.append(sum(int(n) for c, n in counts if c != self.time))
         return max(found)
+
+    def weak_form(self) -> WeakForm:
+        """The weak form: flux, remainder and boundary terms of each equation; print it.
+
+        Raises
+        ------
+        UnsupportedProblem
+            A term has none; the message names it.
+        """
+        return weak_form(self)
 
     # Parameters
 
@@ -405,7 +420,7 @@ class PDE:
             return e.xreplace(dict(new))
 
         equations = [
-            sp.Eq(*(replaced(side) for side in e.args), evaluate=False) for e in self.equations
+            sp.Eq(*(replaced(side) for side in e.args), evaluate=False) for e in self.declared
         ]
         return PDE(
             self.name,
@@ -477,7 +492,7 @@ class PDE:
     def _key(self) -> tuple[Any, ...]:
         exact = None if self.exact is None else tuple(self.exact[f] for f in self.fields)
         return (
-            *(self.name, self.description, self.equations, self.fields, self.domain),
+            *(self.name, self.description, self.declared, self.fields, self.domain),
             *(self.conditions, exact, self.unknowns),
         )
 
@@ -531,6 +546,16 @@ def _differentiated(expression: sp.Expr) -> sp.Expr:
     if all(isinstance(d.expr, AppliedUndef) for d in expression.atoms(sp.Derivative)):
         return expression
     return expression.doit()
+
+
+def _with_divergences(expression: sp.Expr) -> sp.Expr:
+    """Derivatives carried out, but for first ones of a flux of fields and their derivatives."""
+    kept = {
+        d: sp.Dummy()
+        for d in expression.atoms(sp.Derivative)
+        if not isinstance(d.expr, AppliedUndef) and is_divergence(d)
+    }
+    return _differentiated(expression.xreplace(kept)).xreplace({s: d for d, s in kept.items()})
 
 
 def _guess(parameter: Parameter) -> str:

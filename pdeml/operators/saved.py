@@ -57,7 +57,7 @@ def write_declaration(problem: PDE) -> dict[str, Any]:
             {"name": f.func.__name__, "dtype": field_dtype(f).__name__} for f in problem.fields
         ],
         "domain": problem.domain.to_dict(),
-        "equations": [[encode(side) for side in e.args] for e in problem.equations],
+        "equations": [[encode(side) for side in e.args] for e in problem.declared],
         "conditions": [_condition_to_dict(c) for c in problem.conditions],
         "exact": problem.exact and {f.func.__name__: encode(e) for f, e in problem.exact.items()},
     }

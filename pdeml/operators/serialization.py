@@ -154,6 +154,21 @@ def decode(tree: Any, names: Mapping[str, sp.Basic]) -> sp.Basic:
         raise InvalidFile(f"a saved expression is refused: {error}") from None
 
 
+def is_divergence(derivative: sp.Derivative) -> bool:
+    """Whether it is a first derivative of an expression of fields and their derivatives.
+
+    Others are carried out at once: nested ones grow without bound when they are.
+    """
+    flux = derivative.expr
+    return (
+        derivative.derivative_count == 1
+        and isinstance(flux, sp.Expr)
+        and bool(flux.atoms(AppliedUndef))
+        and derivative.variables[0] in set().union(*(f.args for f in flux.atoms(AppliedUndef)))
+        and all(isinstance(d.expr, AppliedUndef) for d in flux.atoms(sp.Derivative))
+    )
+
+
 class _Counter:
     """Depth and number of nodes."""
 
@@ -180,7 +195,7 @@ class _Encoder(_Counter):
                 raise _Refused(f"{e} is a field away from its own coordinates.")
             return {"f": "Field", "a": [e.func.__name__]}, None
         if isinstance(e, sp.Derivative):
-            if not isinstance(e.expr, AppliedUndef) or not all(
+            if not (isinstance(e.expr, AppliedUndef) or is_divergence(e)) or not all(
                 isinstance(c, sp.Symbol) and n.is_Integer for c, n in e.variable_count
             ):
                 raise _Refused(f"{e} is not the derivative of a field along coordinates.")
@@ -304,7 +319,7 @@ class _Decoder(_Counter):
         self._arity("Derivative", arguments, 2, MAX_DERIVATIVES + 1)
         field, _ = self.node(arguments[0], depth + 1)
         if not isinstance(field, AppliedUndef):
-            raise _Refused(f"Derivative of {_short(field)}, which is no field.")
+            return self._divergence(field, arguments[1:])
         counts: list[tuple[sp.Basic, int]] = []
         for pair in arguments[1:]:
             if not isinstance(pair, list) or len(pair) != 2 or type(pair[1]) is not int:
@@ -315,6 +330,14 @@ class _Decoder(_Counter):
             counts.append((variable, pair[1]))
         _check_order(counts, field)
         return sp.Derivative(field, *counts, evaluate=False)
+
+    def _divergence(self, flux: sp.Basic, variables: list[Any]) -> sp.Basic:
+        pair = variables[0]
+        if len(variables) == 1 and isinstance(pair, list) and len(pair) == 2 and pair[1] == 1:
+            divergence = sp.Derivative(flux, self._named("Symbol", [pair[0]]), evaluate=False)
+            if is_divergence(divergence):
+                return divergence
+        raise _Refused(f"Derivative of {_short(flux)}, which is neither a field nor a flux.")
 
     def _piecewise(self, arguments: list[Any], depth: int) -> sp.Basic:
         self._arity("Piecewise", arguments, 2, _MANY)

@@ -22,12 +22,18 @@ from pdeml.problems.dispersive import (
     nonlinear_schroedinger,
     schroedinger_soliton,
 )
-from pdeml.problems.elliptic import helmholtz, poisson
+from pdeml.problems.elliptic import (
+    helmholtz,
+    nonlinear_diffusion,
+    poisson,
+    poisson_lshape,
+)
 from pdeml.problems.fluids import (
     abc_flow,
     navier_stokes,
     navier_stokes_vorticity,
     rossby_wave,
+    stokes,
     taylor_green_vortex,
 )
 from pdeml.problems.linear import (
@@ -50,6 +56,7 @@ from pdeml.problems.reaction import (
     fisher_kpp,
     klein_gordon,
 )
+from pdeml.problems.solids import linear_elasticity
 from pdeml.problems.transport import (
     burgers,
     burgers_gaussian,
@@ -90,14 +97,18 @@ __all__ = [
     "klein_gordon",
     "kuramoto_sivashinsky",
     "kuramoto_sivashinsky_velocity",
+    "linear_elasticity",
     "names",
     "navier_stokes",
     "navier_stokes_vorticity",
+    "nonlinear_diffusion",
     "nonlinear_schroedinger",
     "periodic_wave",
     "poisson",
+    "poisson_lshape",
     "rossby_wave",
     "schroedinger_soliton",
+    "stokes",
     "swift_hohenberg",
     "taylor_green_vortex",
     "vector_burgers",
@@ -142,6 +153,10 @@ _ZOO: Mapping[str, Callable[..., PDE]] = MappingProxyType(
             abc_flow,
             helmholtz,
             poisson,
+            poisson_lshape,
+            nonlinear_diffusion,
+            stokes,
+            linear_elasticity,
             apebench_burgers,
             apebench_kdv,
             apebench_kuramoto_sivashinsky,

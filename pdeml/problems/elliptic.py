@@ -1,4 +1,4 @@
-"""Steady problems: Helmholtz and Poisson."""
+"""Steady problems: Helmholtz, Poisson, and diffusion that depends on its solution."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sympy as sp
 
 from pdeml.domains import Rectangle
 from pdeml.operators.pde import PDE, Dirichlet, Field, Parameter
+from pdeml.operators.vector import div, grad
 from pdeml.problems.cube import unit_axes, unit_box
 
 
@@ -66,4 +67,66 @@ def poisson(dim: int = 2) -> PDE:
         conditions=[Dirichlet(u, exact)],
         exact={u: exact},
         description=f"Poisson equation in the unit cube of dimension {dim}",
+    )
+
+
+def poisson_lshape() -> PDE:
+    """Laplace's equation on an L-shape: a solution with a singular corner.
+
+        Δu = 0,   (x, y) ∈ [−1, 1]² − [0, 1] × [−1, 0],   u = r^{2/3} sin(2θ/3) on the boundary
+
+    The boundary values are those of the solution itself; θ runs from 0 on the positive x axis to
+    3π/2. The gradient is infinite at the corner, so that equal cells converge with order 4/3 at
+    best, whatever their degree; cells that shrink towards it restore the full order (``tol=`` of
+    "fem").
+    Good values: none are needed.
+
+    References
+    ----------
+    Strang, Fix (1973), An analysis of the finite element method, §8.1.
+    """
+    x, y = sp.symbols("x y", real=True)
+    u = Field("u", x, y)
+    # the cut of atan2 lies in the missing quadrant
+    theta = sp.atan2(-x - y, y - x) + 3 * sp.pi / 4
+    exact = (x**2 + y**2) ** sp.Rational(1, 3) * sp.sin(2 * theta / 3)
+    return PDE(
+        name="poisson_lshape",
+        equations=[sp.Eq(u.diff(x, 2) + u.diff(y, 2), 0)],
+        domain=Rectangle((x, y), (-1, -1), (1, 1)) - Rectangle((x, y), (0, -1), (1, 0)),
+        conditions=[Dirichlet(u, exact)],
+        exact={u: exact},
+        description="Laplace's equation on an L-shape with a singular corner",
+    )
+
+
+def nonlinear_diffusion(reaction: float = 1.0) -> PDE:
+    """Diffusion that depends on its solution, with a manufactured source.
+
+        −div((1 + u²) ∇u) + R u³ = f,   (x, y) ∈ [0, 1]²,   u = sin πx cos(πy/2) + 1 on the boundary
+
+    The boundary values are those of the solution itself, and f is what makes it one. Newton's
+    iteration needs about five steps from the harmonic extension of the boundary values.
+    Good values: R = 1.
+
+    Parameters
+    ----------
+    reaction : R ≥ 0.
+
+    References
+    ----------
+    Langtangen, Logg (2017), Solving PDEs in Python, §3.2 (the nonlinear Poisson equation).
+    """
+    x, y = sp.symbols("x y", real=True)
+    u, R = Field("u", x, y), Parameter("R", reaction)
+    exact = sp.sin(sp.pi * x) * sp.cos(sp.pi * y / 2) + 1
+    flux = [(1 + exact**2) * exact.diff(c) for c in (x, y)]
+    source = R * exact**3 - sp.Add(*(f.diff(c) for f, c in zip(flux, (x, y), strict=True)))
+    return PDE(
+        name="nonlinear_diffusion",
+        equations=[sp.Eq(-div((1 + u**2) * grad(u)) + R * u**3, source)],
+        domain=Rectangle((x, y), (0, 0), (1, 1)),
+        conditions=[Dirichlet(u, exact)],
+        exact={u: exact},
+        description="Diffusion that depends on its solution, with a manufactured source",
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import sympy as sp
 
-from pdeml.domains import Time
-from pdeml.operators.pde import PDE, Field, Initial, Parameter
+from pdeml.domains import Rectangle, Time
+from pdeml.operators.pde import PDE, Dirichlet, Field, Initial, Parameter
 from pdeml.problems.torus import (
     T,
     advected,
@@ -259,4 +259,45 @@ def abc_flow(nu: float = 0.1, a: float = 1.0, b: float = 1.0, c: float = 1.0) ->
         exact=exact,
         description="Arnold–Beltrami–Childress flow, velocity and pressure",
         fields=(*u, p),
+    )
+
+
+def stokes(nu: float = 1.0) -> PDE:
+    """Stokes flow in a closed box, with a manufactured load.
+
+        −ν Δu + ∇p = f,   ∇·u = 0,   (x, y) ∈ [0, 1]²,   u = 0 on the boundary
+
+    The flow is that of the stream function ψ = x²(1 − x)² y²(1 − y)², u = ψ_y, v = −ψ_x, with the
+    pressure p = x³ − 1/4, which is fixed up to a constant only (its mean is 0). The equations have
+    no rate of p: a method needs spaces for u and p that fit together (Taylor–Hood elements).
+    Good values: ν = 1; small ν let the pressure dominate.
+
+    Parameters
+    ----------
+    nu : ν > 0.
+
+    References
+    ----------
+    Elman, Silvester, Wathen (2014), Finite elements and fast iterative solvers, Oxford, §3.
+    """
+    x, y = sp.symbols("x y", real=True)
+    u, v, p = (Field(name, x, y) for name in "uvp")
+    viscosity = Parameter("nu", nu, positive=True)
+    psi = x**2 * (1 - x) ** 2 * y**2 * (1 - y) ** 2
+    exact = {u: psi.diff(y), v: -psi.diff(x), p: x**3 - sp.Rational(1, 4)}
+
+    def load(w: sp.Expr, pressure: sp.Expr, c: sp.Symbol) -> sp.Expr:
+        return pressure.diff(c) - viscosity * (w.diff(x, 2) + w.diff(y, 2))
+
+    return PDE(
+        name="stokes",
+        equations=[
+            *(sp.Eq(load(w, p, c), load(exact[w], exact[p], c)) for w, c in ((u, x), (v, y))),
+            sp.Eq(u.diff(x) + v.diff(y), 0),
+        ],
+        domain=Rectangle((x, y), (0, 0), (1, 1)),
+        conditions=[Dirichlet(u, 0), Dirichlet(v, 0)],
+        exact=exact,
+        description="Stokes flow in a closed box with a manufactured load",
+        fields=[u, v, p],
     )

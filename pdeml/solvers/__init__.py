@@ -30,11 +30,12 @@ METHODS: dict[str, str] = {
     "exact": "pdeml.solvers.exact",
     "spectral": "pdeml.solvers.spectral",
     "chebyshev": "pdeml.solvers.chebyshev",
+    "fem": "pdeml.solvers.fem",
     "pinn": "pdeml.solvers.pinn",
 }
 """Module of each method; it is imported when the method is used."""
 
-REFERENCES = ("exact", "spectral", "chebyshev")  # in the order of trust
+REFERENCES = ("exact", "spectral", "chebyshev", "fem")  # in the order of trust
 WRONG = 0.05  # a relative error above this is no solution, whatever the residual says
 
 
@@ -72,8 +73,9 @@ def solve(
     method : a key of ``METHODS``.
     reference : what ``report.error`` is measured against: ``"auto"`` (the closed form if one is
         declared, else ``"spectral"`` if the problem is periodic, else ``"chebyshev"`` on a box of
-        one or two dimensions, else unknown), ``"exact"``, ``"spectral"``, ``"chebyshev"``, a
-        `Solution`, or None for no comparison.
+        one or two dimensions, else ``"fem"`` where DOLFINx is installed, else unknown),
+        ``"exact"``, ``"spectral"``, ``"chebyshev"``, ``"fem"``, a `Solution`, or None for no
+        comparison.
     parameters : values that replace those of the declaration, by name or `Parameter`; a tensor (B,)
         solves a family, where the method can.
     progress : passed on to methods that show progress.

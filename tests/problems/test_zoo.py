@@ -208,7 +208,8 @@ def test_the_zoo_is_what_the_documentation_says():
         *("cahn_hilliard", "gray_scott", "complex_ginzburg_landau", "navier_stokes_vorticity"),
         *("taylor_green_vortex", "rossby_wave", "navier_stokes", "abc_flow", "helmholtz"),
         *("poisson", "apebench_burgers", "apebench_kdv", "apebench_kuramoto_sivashinsky"),
-        "apebench_fisher",
+        *("apebench_fisher", "poisson_lshape", "nonlinear_diffusion", "stokes"),
+        "linear_elasticity",
     }
     assert set(problems.__all__) == {*problems.names(), "from_difficulty", "get", "names"}
     for name in problems.names():

@@ -1,0 +1,130 @@
+"""DOLFINx meshes of domains, and what a serial field needs of them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pdeml.domains import Box, Domain, SpaceTime
+from pdeml.domains import mesh as domains
+from pdeml.errors import InvalidOption
+from pdeml.solvers.fem import backend
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A mesh of simplices.
+
+    Attributes
+    ----------
+    handle : the DOLFINx mesh.
+    counts : cells per axis where it is the structured mesh of a box, else None.
+    """
+
+    handle: Any
+    counts: tuple[int, ...] | None = None
+
+    @property
+    def dim(self) -> int:
+        return int(self.handle.geometry.dim)
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of all ranks."""
+        return int(self.handle.topology.index_map(self.dim).size_global)
+
+
+def space_of(problem: Any) -> Domain:
+    """The domain in space."""
+    domain = problem.domain
+    return domain.space if isinstance(domain, SpaceTime) else domain
+
+
+def mesh_of(space: Domain, counts: Sequence[int]) -> Mesh:
+    """A mesh of simplices whose boundary is that of the domain.
+
+    Parameters
+    ----------
+    space : a box of one to three dimensions, a union of boxes that meets a grid (an L-shape), or a
+        `pdeml.domains.mesh.Mesh`, which is taken as it is; gmsh meshes others.
+    counts : boxes per axis of the bounding box; each is cut along its main diagonal.
+
+    Raises
+    ------
+    InvalidOption
+        The grid does not meet the boundary, and gmsh is not installed.
+    """
+    dolfinx, counts = backend.load(), tuple(int(n) for n in counts)
+    comm, ghosts = dolfinx.MPI.COMM_WORLD, dolfinx.mesh.GhostMode.shared_facet
+    lower, upper = ([float(c) for c in corner] for corner in space.bounds)
+    if isinstance(space, Box):
+        if len(counts) == 1:
+            handle = dolfinx.mesh.create_interval(
+                comm, counts[0], [lower[0], upper[0]], ghost_mode=ghosts
+            )
+        elif len(counts) == 2:
+            handle = dolfinx.mesh.create_rectangle(
+                comm, [lower, upper], list(counts), ghost_mode=ghosts
+            )
+        else:
+            handle = dolfinx.mesh.create_box(comm, [lower, upper], list(counts), ghost_mode=ghosts)
+        return Mesh(handle, counts)
+    divided = space if isinstance(space, domains.Mesh) else _divided(space, counts)
+    return from_arrays(divided.vertices, divided.cells)
+
+
+def _divided(space: Domain, counts: tuple[int, ...]) -> domains.Mesh:
+    try:
+        return domains.Mesh.structured(space, counts)
+    except InvalidOption:
+        # no union of boxes, or not on this grid: gmsh meshes it, where it is installed
+        if importlib.util.find_spec("gmsh") is None:
+            raise
+    sizes = zip(*space.bounds, counts, strict=True)
+    return domains.Mesh.generate(space, max((b - a) / n for a, b, n in sizes))
+
+
+def from_arrays(vertices: np.ndarray, cells: np.ndarray) -> Mesh:
+    """A mesh from the vertices (V, d) and simplices (C, d + 1) that rank 0 has."""
+    dolfinx = backend.load()
+    comm, dim = dolfinx.MPI.COMM_WORLD, vertices.shape[1]
+    kind = {1: "interval", 2: "triangle", 3: "tetrahedron"}[dim]
+    element = dolfinx.basix.element("Lagrange", kind, 1, shape=(dim,))
+    if comm.rank:
+        vertices, cells = vertices[:0], cells[:0]
+    partitioner = dolfinx.mesh.create_cell_partitioner(dolfinx.mesh.GhostMode.shared_facet, 2)
+    handle = dolfinx.mesh.create_mesh(
+        comm,
+        np.ascontiguousarray(cells, dtype=np.int64),
+        element,
+        np.ascontiguousarray(vertices, dtype=np.float64),
+        partitioner,
+    )
+    return Mesh(handle)
+
+
+def gathered(mesh: Mesh, space: Any) -> dict[str, np.ndarray]:
+    """Vertices, cells and node numbers of a function space, those of all ranks on every rank.
+
+    Returns
+    -------
+    points (V, d), corners (C, d + 1), dofs (C, n) in global numbers of the space's nodes.
+    """
+    handle, dim = mesh.handle, mesh.dim
+    owned = handle.topology.index_map(dim).size_local
+    geometry = handle.geometry
+    nodes, own = geometry.index_map(), geometry.index_map().size_local
+    corners = nodes.local_to_global(geometry.dofmaps[0][:owned].ravel().astype(np.int32))
+    dofs = space.dofmap.index_map.local_to_global(
+        space.dofmap.list[:owned].ravel().astype(np.int32)
+    )
+    everywhere = handle.comm.allgather
+    return {
+        "points": np.concatenate(everywhere(geometry.x[:own, :dim])),
+        "corners": np.concatenate(everywhere(corners.reshape(owned, -1))),
+        "dofs": np.concatenate(everywhere(dofs.reshape(owned, -1))),
+    }

@@ -1,0 +1,120 @@
+"""Steady problems: a start that satisfies the conditions, and continuation where Newton fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pdeml.errors import DivergedError
+from pdeml.solvers.fem import backend
+from pdeml.solvers.fem.space import Space
+from pdeml.solvers.fem.system import System, taken
+
+CONTINUATION = (5, 10)  # steps in which sources and boundary values grow to their full size
+INCOMPATIBLE = 1e-3  # of the sources, that a problem without fixed values must balance
+
+
+def solve_steady(
+    system: System, given: Callable[[np.ndarray], np.ndarray] | None = None
+) -> list[str]:
+    """Solve for the states of a system; what had to be done for it is returned as notes.
+
+    Newton's iteration starts from the harmonic extension of the boundary values (from `given`
+    where it is). Where it fails, sources and boundary values are raised from nothing in 5, then in
+    10 steps.
+
+    Raises
+    ------
+    DivergedError
+        All of that failed; the message is that of the last attempt.
+    """
+    space = system.space
+    if given is None:
+        start = np.zeros(space.offsets[-1]) if system.form.is_linear else harmonic(space)
+    else:
+        start = np.concatenate(
+            [
+                given(space.nodes(k)[:n])[:, k] if k < len(space.problem.fields) else np.zeros(n)
+                for k, n in enumerate(space.owned)
+            ]
+        )
+    system.set_states(start)
+    try:
+        system.solve(None)
+        _check_balance(system)
+        return []
+    except DivergedError as failure:
+        last = failure
+        if system.form.is_linear:
+            raise
+    for steps in CONTINUATION:
+        system.set_states(np.zeros_like(start))
+        try:
+            for n in range(steps):
+                system.load.value = (n + 1) / steps
+                system.solve(None)
+            return [f"Newton's iteration needed continuation in {steps} steps"]
+        except DivergedError as failure:
+            last = failure
+        finally:
+            system.load.value = 1.0
+    raise last
+
+
+def _check_balance(system: System) -> None:
+    """A problem that fixes its fields only up to a constant has a solution for balanced data."""
+    space = system.space
+    for k in space.pinned:
+        part = slice(space.offsets[k], space.offsets[k + 1])
+        residual = system.residual()[part]
+        comm = space.mesh.handle.comm
+        excess = comm.allreduce(float(residual.sum()))
+        states = taken(system.states, space)
+        system.set_states(0 * states)
+        load = comm.allreduce(float(np.abs(system.residual()[part]).sum()))
+        system.set_states(states)
+        if abs(excess) > INCOMPATIBLE * load and load:
+            name = space.form.fields[k].func.__name__
+            raise DivergedError(
+                f'"fem": {space.problem.name!r} has no solution: nothing fixes the constant of '
+                f"{name}, and sources and boundary values are out of balance by "
+                f"{abs(excess) / load:.1%}. Balance them, or declare a value of the field on a "
+                "part of the boundary."
+            )
+
+
+def harmonic(space: Space) -> np.ndarray:
+    """Harmonic functions with the prescribed values, owned nodes of all fields in a row."""
+    fixed = space.values(None)
+    if not space.mesh.handle.comm.allreduce(float(np.abs(fixed).sum())):
+        return fixed
+    dolfinx = backend.load()
+    ufl, PETSc = dolfinx.ufl, dolfinx.PETSc
+    rows = []
+    for k, v in enumerate(space.spaces):
+        a = ufl.inner(ufl.grad(ufl.TrialFunction(v)), ufl.grad(ufl.TestFunction(v))) * ufl.dx
+        rows.append([a if i == k else None for i in range(len(space.spaces))])
+    form = dolfinx.fem.form(rows)
+    matrix = dolfinx.petsc.create_matrix(form)
+    dolfinx.petsc.assemble_matrix(matrix, form)
+    matrix.assemble()
+    prolongation = space.prolongation
+    reduced = matrix.ptap(prolongation)
+    g, image = prolongation.createVecLeft(), prolongation.createVecLeft()
+    g.array[:] = -fixed
+    matrix.mult(g, image)
+    right, y = prolongation.createVecRight(), prolongation.createVecRight()
+    prolongation.multTranspose(image, right)
+    solver = PETSc.KSP().create(space.mesh.handle.comm)
+    solver.setOperators(reduced)
+    solver.setType("cg")
+    # fields without any fixed value: their part of the matrix is singular, and 0 solves it
+    solver.getPC().setType("gamg" if reduced.getSize()[0] > 20_000 else "jacobi")
+    solver.setTolerances(rtol=1e-6, max_it=2000)
+    solver.solve(right, y)
+    prolongation.mult(y, image)
+    found: np.ndarray = image.array_r + fixed
+    for thing in (matrix, reduced, g, image, right, y, solver):
+        thing.destroy()
+    return found if np.isfinite(found).all() else fixed
