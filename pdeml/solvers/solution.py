@@ -259,9 +259,12 @@ class Solution:
         domain = self.problem.domain
         axes = _axes(domain, resolution, PICTURE)
         points = _mesh(axes)
-        values = self.values_at(points).numpy()
+        inside = torch.ones(len(points), dtype=torch.bool)
         if not _is_box(domain):
-            values[~domain.contains(points, tolerance=1e-9).numpy()] = np.nan
+            inside = domain.contains(points, tolerance=1e-9)
+        known = self.values_at(points[inside]).numpy()
+        values = np.full((len(points), known.shape[1]), np.nan, dtype=known.dtype)
+        values[inside.numpy()] = known
         names = [c.name for c in self.problem.coordinates]
         shape = [len(axis) for axis in axes]
         order = names

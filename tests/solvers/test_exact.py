@@ -122,3 +122,10 @@ def test_complex_values():
     assert abs(solution(points).item() - expected) < 1e-14
     slope = solution.derivative(h, x)(points).item()
     assert abs(slope - 1j * solution(points).item()) < 1e-13
+
+
+def test_the_missing_quadrant_of_an_l_shape_has_no_values():
+    """Not even on the sides of the square, which the part that is cut off reaches."""
+    values = exact.solve(problems.poisson_lshape()).to_xarray(resolution=21)["u"]
+    missing = (values.x > 1e-9) & (values.y < -1e-9)
+    assert values.isnull().equals(missing.transpose(*values.dims))
