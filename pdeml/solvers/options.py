@@ -6,7 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pdeml.errors import InvalidOption
+from pdeml.errors import InvalidOption, UnsupportedProblem
+
+
+def check_parameters(problem: Any, method: str) -> None:
+    """UnsupportedProblem where a parameter has no value, or is unknown."""
+    unknown = [p.name for p in problem.parameters if problem.values.get(p) is None]
+    unknown += [p.name for p in problem.unknowns]
+    if unknown:
+        raise UnsupportedProblem(
+            f'"{method}" needs a value for the parameter {unknown[0]!r} of {problem.name!r}. '
+            f'Give one by with_parameters({unknown[0]}=…), or use "pinn".'
+        )
 
 
 def checked_resolution(resolution: Any, dim: int) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from pdeml.operators.expressions import Program
 from pdeml.operators.pde import PDE, Dirichlet, Initial, Neumann, Robin
 from pdeml.operators.residual import multi_index
 from pdeml.solvers.chebyshev.grid import Index
+from pdeml.solvers.options import check_parameters
 
 PROBES = 64  # points of a face at which a relation is tried
 
@@ -227,13 +228,7 @@ def _check_domain(problem: PDE) -> None:
             f'"chebyshev" needs an axis with walls, but {problem.name!r} is periodic in '
             f"{periodic}. Use {named}."
         )
-    unknown = [p.name for p in problem.parameters if problem.values.get(p) is None]
-    unknown += [p.name for p in problem.unknowns]
-    if unknown:
-        raise UnsupportedProblem(
-            f'"chebyshev" needs a value for the parameter {unknown[0]!r} of {problem.name!r}. '
-            f'Give one by with_parameters({unknown[0]}=…), or use "pinn".'
-        )
+    check_parameters(problem, "chebyshev")
 
 
 def _check_rates(problem: PDE, rows: Sequence[sp.Expr], symbols: Mapping[Entry, sp.Symbol]) -> None:

@@ -19,6 +19,7 @@ from pdeml.operators.pde import PDE
 from pdeml.operators.weak import WeakEquation, WeakForm, weak_form
 from pdeml.solvers.fem import backend
 from pdeml.solvers.fem.mesh import space_of
+from pdeml.solvers.options import check_parameters
 
 PROBES = 512  # points of the boundary at which conditions are looked for
 ON_FACE = 1e-9  # distance from a face, relative to the box, that still is on it
@@ -50,13 +51,7 @@ def lower(problem: PDE) -> WeakForm:
             f'"fem" needs one to three space coordinates; {problem.name!r} has {space.dim}. Use '
             f"{others}."
         )
-    unknown = [p.name for p in problem.parameters if problem.values.get(p) is None]
-    unknown += [p.name for p in problem.unknowns]
-    if unknown:
-        raise UnsupportedProblem(
-            f'"fem" needs a value for the parameter {unknown[0]!r} of {problem.name!r}. Give one '
-            f'by with_parameters({unknown[0]}=…), or use "pinn".'
-        )
+    check_parameters(problem, "fem")
     try:
         form = weak_form(problem)
     except UnsupportedProblem as reason:

@@ -14,6 +14,7 @@ from pdeml.domains import Box
 from pdeml.errors import InvalidOption, StiffExplicitTermWarning, UnsupportedProblem
 from pdeml.operators.pde import Initial, Parameter, Periodic
 from pdeml.operators.symbol import Split, split
+from pdeml.solvers.options import check_parameters
 
 MAX_DIM = 3
 MAX_VARIABLES = 8  # functions of L are computed for matrices of this size at most
@@ -68,13 +69,7 @@ def lowered(problem: Any) -> Split:
                     f"Use {_others(problem)}, or declare "
                     f"Periodic({field.func.__name__}, {axis})."
                 )
-    unknown = [p.name for p in problem.parameters if problem.values.get(p) is None]
-    unknown += [p.name for p in problem.unknowns]
-    if unknown:
-        raise UnsupportedProblem(
-            f'"spectral" needs a value for the parameter {unknown[0]!r} of {problem.name!r}. '
-            f'Give one by with_parameters({unknown[0]}=…), or use "pinn".'
-        )
+    check_parameters(problem, "spectral")
     right = split(problem)
     if len(right.state) > MAX_VARIABLES:
         raise UnsupportedProblem(
