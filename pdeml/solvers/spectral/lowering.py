@@ -30,9 +30,12 @@ def can_solve(problem: Any) -> str | None:
 
 
 def _others(problem: Any) -> str:
-    if problem.exact is not None:
-        return '"exact" or "pinn"'
-    return '"pinn"'
+    """Methods for walls and other shapes."""
+    space = problem.domain.space if problem.time is not None else problem.domain
+    names = ["exact"] if problem.exact is not None else []
+    names += ["chebyshev"] if isinstance(space, Box) and space.dim <= 2 else []
+    *first, last = (f'"{name}"' for name in (*names, "fem", "pinn"))
+    return f"{', '.join(first)} or {last}"
 
 
 def lowered(problem: Any) -> Split:
