@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import traceback
 from typing import Any
 
 WARM_UP = 2
@@ -91,12 +92,14 @@ def main() -> None:
         runs = Runs()
         reply(runs.hello())
     except Exception as error:  # whatever stops JAX from starting is for the other side to tell
+        traceback.print_exc()
         reply({"error": f"{type(error).__name__}: {error}"})
         return
     for line in sys.stdin:
         try:
             reply(runs.answer(json.loads(line)))
-        except Exception as error:
+        except Exception as error:  # the other side raises it; the trace goes to standard error
+            traceback.print_exc()
             reply({"error": f"{type(error).__name__}: {error}"})
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from pdeml.domains.domain import Bounds, Domain, Face
 from pdeml.domains.geometry import Box
 from pdeml.domains.sampling import unit_points
-from pdeml.domains.space import Primitive, Space
+from pdeml.domains.space import Mapped, Primitive, Space
 from pdeml.errors import InvalidOption, InvalidProblem
 
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
@@ -245,7 +245,7 @@ class Union(Region):
         return _stacked(self.children, values).amin(dim=0)
 
     @cached_property
-    def _covers(self) -> tuple[Primitive, ...]:
+    def _covers(self) -> tuple[Mapped, ...]:
         return tuple(cover for child in self.children for cover in child._covers)
 
 
@@ -283,7 +283,7 @@ class Intersection(Region):
         return _stacked(self.children, values).amax(dim=0)
 
     @cached_property
-    def _covers(self) -> tuple[Primitive, ...]:
+    def _covers(self) -> tuple[Mapped, ...]:
         # The bounding box is by far the smallest cover of a thin lens.
         box = Box(self.coordinates, *self.bounds)
         return min([*(child._covers for child in self.children), (box,)], key=_total_volume)
@@ -321,7 +321,7 @@ class Difference(Region):
         return torch.cat([distances[:1], -distances[1:]]).amax(dim=0)
 
     @property
-    def _covers(self) -> tuple[Primitive, ...]:
+    def _covers(self) -> tuple[Mapped, ...]:
         return self.children[0]._covers
 
 
@@ -337,7 +337,7 @@ def _stacked(children: Sequence[Space], values: Iterator[Tensor]) -> Tensor:
     return torch.stack([child._evaluate(values) for child in children])
 
 
-def _total_volume(covers: Sequence[Primitive]) -> float:
+def _total_volume(covers: Sequence[Mapped]) -> float:
     """Logarithm of the summed volume."""
     logs = [cover._log_volume for cover in covers]
     return max(logs) + math.log(math.fsum(math.exp(value - max(logs)) for value in logs))

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from pdeml.domains.domain import Bounds, Domain
-from pdeml.domains.space import Primitive
+from pdeml.domains.space import Mapped
 from pdeml.domains.validation import looked_up, number, numbers, shown, shown_all, symbols_of
 from pdeml.errors import InvalidFile, InvalidProblem
 
 SIDES = (("left", "right"), ("bottom", "top"), ("back", "front"))
 
 
-class Box(Primitive):
+class Box(Mapped):
     """An axis-parallel box in any dimension.
 
         Ω = {x : lower_i ≤ x_i ≤ upper_i}
@@ -216,7 +216,7 @@ class Rectangle(Box):
         super().__init__(symbols_of(coordinates, "Rectangle", count=2), lower, upper)
 
 
-class Ball(Primitive):
+class Ball(Mapped):
     """A ball in any dimension, with the single boundary part ``"boundary"``.
 
         Ω = {x : |x − centre| ≤ radius}

@@ -22,6 +22,7 @@ from pdeml.domains.mesh_simplex import blend, gaps, simplex_rule, simplex_weight
 from pdeml.domains.mesh_text import digest_of, from_text, named_from_text, to_text
 from pdeml.domains.mesh_tree import spatial_order
 from pdeml.domains.sampling import select
+from pdeml.domains.space import Mapped
 from pdeml.domains.validation import looked_up, shown_all, symbols_of
 from pdeml.errors import InvalidMesh, InvalidOption
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Mesh(Faceted):
+class Mesh(Mapped, Faceted):
     """A simplicial mesh of an interval, a plane region or a solid.
 
     The domain is the union of the cells. Its boundary parts are named sets of facets; a mesh with

@@ -88,9 +88,9 @@ def generate(domain: Domain, h: float | Callable[..., float]) -> Mesh:
             gmsh.model.occ.synchronize()
             _divide(gmsh, domain.dim, h)
             return _mesh(gmsh.model, domain)
-        except (InvalidMesh, InvalidOption):
-            raise
-        except Exception as error:  # gmsh raises nothing more specific
+        except Exception as error:
+            if type(error) is not Exception:  # gmsh raises nothing more specific
+                raise
             raise InvalidMesh(f"gmsh cannot mesh {domain!r}: {error}") from error
 
 

@@ -20,7 +20,7 @@ from pdeml.domains.geometry import Box
 from pdeml.domains.mesh_boundary import Faceted
 from pdeml.domains.mesh_simplex import blend
 from pdeml.domains.mesh_text import digest_of, from_text, named_from_text, to_text
-from pdeml.domains.space import Primitive
+from pdeml.domains.space import Mapped
 from pdeml.domains.validation import looked_up, shown_all, symbols_of
 from pdeml.errors import InvalidMesh, InvalidOption
 
@@ -56,8 +56,6 @@ class Surface(Faceted):
     ----------
     Bærentzen, Aanæs (2005), IEEE Trans. Vis. Comput. Graph. 11, 243.
     """
-
-    _unit_dim = 3
 
     def __init__(
         self,
@@ -153,14 +151,11 @@ class Surface(Faceted):
     # Sampling: points of the bounding box, rejected outside
 
     @property
-    def _covers(self) -> tuple[Primitive, ...]:
+    def _covers(self) -> tuple[Mapped, ...]:
         return (Box(self.coordinates, *self.bounds),)
 
     def _inside(self, points: Tensor, cover: Tensor) -> Tensor:
         return self._distance(points) < 0
-
-    def _from_unit(self, u: Tensor) -> Tensor:
-        raise NotImplementedError("a surface is covered by its bounding box")
 
     # Identity
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pdeml.domains.domain import Bounds
 from pdeml.domains.sampling import select
-from pdeml.domains.space import Primitive
+from pdeml.domains.space import Mapped
 from pdeml.domains.validation import looked_up, numbers, shown_all, symbols_of
 from pdeml.errors import InvalidProblem
 
@@ -25,7 +25,7 @@ TOUCHING = 1e-12
 PAIRS = 2**17
 
 
-class Polygon(Primitive):
+class Polygon(Mapped):
     """A simple polygon: a closed chain of edges that does not meet itself.
 
     The boundary part ``"edge{i}"`` runs from vertex i to vertex i + 1, in the given order.

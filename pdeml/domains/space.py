@@ -29,7 +29,7 @@ class Space(Domain):
 
     @property
     @abstractmethod
-    def _covers(self) -> tuple[Primitive, ...]:
+    def _covers(self) -> tuple[Mapped, ...]:
         """Primitives whose union holds this domain: interior samples are proposed from them."""
 
     @abstractmethod
@@ -137,13 +137,11 @@ class Space(Domain):
 
 
 class Primitive(Space):
-    """A domain with an exact distance and measure-preserving maps from unit cubes onto it.
+    """A domain with an exact distance, and a boundary that unit cubes map onto.
 
-    The interior is the image of [0, 1]^_unit_dim; each part of the boundary is the image of
-    [0, 1]^_surface_dim.
+    Each part of the boundary is the image of [0, 1]^_surface_dim by a measure-preserving map.
     """
 
-    _unit_dim: int
     _surface_dim: int
     # A boundary of many small facets, on which a grid of the unit cube would leave some out.
     _irregular = False
@@ -156,9 +154,6 @@ class Primitive(Space):
     @abstractmethod
     def _pieces(self) -> tuple[tuple[tuple[str, ...], float], ...]:
         """Names and logarithm of the measure of each part of the boundary."""
-
-    @abstractmethod
-    def _from_unit(self, u: Tensor) -> Tensor: ...
 
     @abstractmethod
     def _surface(self, part: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,15 +169,24 @@ class Primitive(Space):
             Face(0, part, names, log_area) for part, (names, log_area) in enumerate(self._pieces)
         )
 
-    @property
-    def _covers(self) -> tuple[Primitive, ...]:
-        return (self,)
-
     def _evaluate(self, values: Iterator[Tensor]) -> Tensor:
         return next(values)
 
-    def _inside(self, points: Tensor, cover: Tensor) -> Tensor:
-        return torch.ones_like(cover, dtype=torch.bool)
-
     def _visible(self, points: Tensor, leaf: Tensor) -> Tensor:
         return torch.ones_like(leaf, dtype=torch.bool)
+
+
+class Mapped(Primitive):
+    """A primitive that is the image of [0, 1]^_unit_dim by a measure-preserving map."""
+
+    _unit_dim: int
+
+    @abstractmethod
+    def _from_unit(self, u: Tensor) -> Tensor: ...
+
+    @property
+    def _covers(self) -> tuple[Mapped, ...]:
+        return (self,)
+
+    def _inside(self, points: Tensor, cover: Tensor) -> Tensor:
+        return torch.ones_like(cover, dtype=torch.bool)

@@ -1,6 +1,7 @@
 """One iteration of a line-search quasi-Newton method; the methods differ in H and its update."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ PATIENCE = 100  # iterations without a new lowest loss that count as stalled
 MEASURABLE = 1e-15  # relative decrease that counts as a new lowest loss
 
 
-class QuasiNewton(FlatOptimizer):
+class QuasiNewton(FlatOptimizer, ABC):
     """Iteration x₊ = x + α p with p = −H g, a strong Wolfe step α and H ≈ (∇²f)⁻¹.
 
     One call of ``step`` is one iteration. Loss and gradient at the new point are kept, so that an
@@ -166,18 +167,18 @@ class QuasiNewton(FlatOptimizer):
         return value, gradient, slope
 
     @property
+    @abstractmethod
     def _fresh(self) -> bool:
         """True while H is the identity."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _restart(self) -> None:
         """Set H to the identity."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _direction(self, gradient: Tensor) -> Tensor:
         """−H g, shape (n,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _update(self, s: Tensor, y: Tensor, gradient: Tensor, step: float) -> None:
         """Update H by s = x₊ − x and y = g₊ − g, where s = −α H g with the old gradient g."""
-        raise NotImplementedError
