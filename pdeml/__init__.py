@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         PDE,
         Dirichlet,
         Field,
+        Flux,
         Initial,
         Neumann,
         Parameter,
@@ -40,6 +41,7 @@ __all__ = [
     "Disk",
     "Ensemble",
     "Field",
+    "Flux",
     "Initial",
     "Interval",
     "Mesh",
@@ -54,6 +56,7 @@ __all__ = [
     "Surface",
     "Time",
     "__version__",
+    "data",
     "div",
     "errors",
     "grad",
@@ -68,7 +71,7 @@ _HOMES = {
         *("Ball", "Box", "Disk", "Interval", "Mesh", "Polygon", "Rectangle", "Surface", "Time"),
     ),
     "pdeml.operators.pde": (
-        *("PDE", "Dirichlet", "Field", "Initial"),
+        *("PDE", "Dirichlet", "Field", "Flux", "Initial"),
         *("Neumann", "Parameter", "Periodic", "Robin"),
     ),
     "pdeml.operators.special": ("BurgersSine",),
@@ -79,7 +82,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("errors", "problems"):
+    if name in ("data", "errors", "problems"):
         return importlib.import_module(f"pdeml.{name}")
     for home, names in _HOMES.items():
         if name in names:

@@ -43,3 +43,11 @@ class StiffExplicitTermWarning(UserWarning):
 
 class DivergedError(PdemlError, RuntimeError):
     """A run that met NaN or infinity; the last finite state is kept where the message says."""
+
+
+class DatasetMismatch(InvalidDataset):
+    """A data set that is to be continued differs from what is asked; the message names where."""
+
+
+class DatasetLocked(OutputError):
+    """A data set that another process is writing."""

@@ -52,8 +52,12 @@ def _real(array: xarray.DataArray) -> xarray.DataArray:
 
 
 def _range(*arrays: xarray.DataArray | None) -> dict[str, Any]:
+    return colours(*(a.values for a in arrays if a is not None))
+
+
+def colours(*arrays: np.ndarray) -> dict[str, Any]:
     """Colour map and limits common to arrays: symmetric about zero where both signs occur."""
-    values = np.concatenate([a.values.ravel() for a in arrays if a is not None])
+    values = np.concatenate([a.ravel() for a in arrays])
     values = values[np.isfinite(values)]
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
     if low < 0 < high and min(-low, high) > 0.2 * (high - low):
@@ -97,15 +101,18 @@ def _difference(array: xarray.DataArray, reference: xarray.DataArray) -> xarray.
 
 
 def _error_style(gap: xarray.DataArray) -> tuple[xarray.DataArray, dict[str, Any]]:
+    clipped, style = error_colours(gap.values)
+    return gap.copy(data=clipped), style
+
+
+def error_colours(gap: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     """Errors clipped to the decades shown, and their logarithmic colours."""
     from matplotlib.colors import LogNorm
 
-    finite = gap.values[np.isfinite(gap.values)]
+    finite = gap[np.isfinite(gap)]
     top = max(float(finite.max()) if finite.size else 0.0, SMALLEST_ERROR)
     floor = max(top * 10.0**-DECADES, SMALLEST_ERROR / 10)
-    clipped = gap.clip(min=floor)
-    clipped.attrs = gap.attrs
-    return clipped, {"cmap": "magma", "norm": LogNorm(vmin=floor, vmax=top)}
+    return gap.clip(min=floor), {"cmap": "magma", "norm": LogNorm(vmin=floor, vmax=top)}
 
 
 def _lines(

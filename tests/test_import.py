@@ -18,11 +18,11 @@ HEAVY = (
 )
 
 FLOORS = {
-    **dict.fromkeys(("errors", "engine", "progress", "plots", "special"), 1),
+    **dict.fromkeys(("errors", "engine", "hdf5", "isolation", "progress", "plots", "special"), 1),
     **dict.fromkeys(("domains", "nn", "optim", "probability"), 2),
     "operators": 3,
     **dict.fromkeys(("solvers", "problems"), 4),
-    **dict.fromkeys(("report", "bench"), 5),
+    **dict.fromkeys(("data", "diagnostics", "report", "bench"), 5),
     "cli": 7,
 }
 """Floor of each part of the house."""

@@ -4,6 +4,9 @@ Each suite is a module with ``run(progress) -> dict`` (plain JSON types) and ``t
 """
 
 SUITES: dict[str, str] = {
+    "fem": "pdeml.bench.fem",
+    "data": "pdeml.bench.data",
+    "pig-step": "pdeml.bench.pig_step",
     "pinn-step": "pdeml.bench.pinn_step",
     "spectral": "pdeml.bench.spectral",
 }

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from pdeml import __version__
-from pdeml.cli import benchmark, compare, doctor, listing, solve
+from pdeml.cli import benchmark, compare, convert, doctor, generate, inspect, listing, solve, verify
+from pdeml.cli.parallel import prepare_process
 
 __all__ = ["app", "main"]
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 for command in (
     *(listing.problems, listing.methods, doctor.doctor),
     *(solve.solve, compare.compare, benchmark.bench),
+    *(generate.generate, inspect.inspect, convert.convert, verify.verify),
 ):
     app.command()(command)
 
@@ -42,4 +44,5 @@ def _common(
 
 def main() -> None:
     """Entry point of the console script."""
+    prepare_process()
     app(prog_name="pdeml")

@@ -24,6 +24,7 @@ from pdeml.cli.output import (
     slug,
     table,
 )
+from pdeml.cli.parallel import refuse_processes
 from pdeml.cli.reference import independent
 from pdeml.cli.solve import CHECKPOINT, keep, run
 from pdeml.errors import DivergedError, InvalidOption, UnsupportedProblem
@@ -62,6 +63,7 @@ def compare(
     180 s each unless --time-limit or --max-iterations is given. Exit codes as those of solve.
     """
     with clean_exit(json):
+        refuse_processes("compare", "leave mpiexec out, or use pdeml solve --method fem")
         declared = find_problem(problem, setting or ())
         names = list(dict.fromkeys(name.strip() for name in methods.split(",") if name.strip()))
         if not names:

@@ -20,6 +20,8 @@ from pdeml import engine
 from pdeml.bench.machine import describe_machine
 from pdeml.cli import flags
 from pdeml.cli.output import clean_exit, console, print_json, table
+from pdeml.errors import MissingDependency
+from pdeml.solvers.fem import backend
 
 PYTHON = (3, 12)
 TORCH = (2, 11)
@@ -84,6 +86,9 @@ def examine() -> Iterator[Check]:
         yield Check(name, _version(name) if found else "missing", found, mend)
     for module, (distribution, command, purpose) in OPTIONAL.items():
         if importlib.util.find_spec(module) is not None:
+            if module == "dolfinx":
+                yield _finite_elements()
+                continue
             yield Check(f"{module} (optional)", _version(distribution), True)
         else:
             yield Check(f"{module} (optional)", f"missing: {purpose}", mend=command)
@@ -101,6 +106,20 @@ def _version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return "installed, version unknown"
+
+
+def _finite_elements() -> Check:
+    """Versions of DOLFINx, PETSc and MPI, which are loaded for it."""
+    name, command = "dolfinx (optional)", OPTIONAL["dolfinx"][1]
+    try:
+        modules = backend.load()
+    except MissingDependency as error:
+        return Check(name, str(error), False, command)
+    petsc = ".".join(map(str, modules.PETSc.Sys.getVersion()))
+    library = re.search(r"\D*[\d.]+\w*", modules.MPI.Get_library_version().split("\n")[0])
+    mpi = "MPI" if library is None else " ".join(library.group(0).split())
+    found = f"DOLFINx {modules.dolfinx.__version__}, PETSc {petsc}, {mpi}"
+    return Check(name, found, True)
 
 
 def _blas() -> str:

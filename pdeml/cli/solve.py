@@ -23,11 +23,13 @@ from pdeml.cli.output import (
     slug,
     table,
 )
+from pdeml.cli.parallel import PARALLEL, refuse_processes
 from pdeml.cli.reference import independent, measure
 from pdeml.errors import InvalidOption, UnsupportedProblem
 from pdeml.operators.pde import PDE
 from pdeml.report.summary import report_rows
 from pdeml.solvers import Solution
+from pdeml.solvers.fem.processes import first, together
 
 CHECKPOINT = "checkpoint.h5"
 FIGURE = "figure.png"
@@ -59,38 +61,51 @@ def solve(
     can resume. Exit code 0: solved; 1: not converged, diverged or interrupted; 2: bad input.
     """
     with clean_exit(json):
-        declared = find_problem(problem, setting or ())
-        options = method_options(
-            method,
-            flags.gather(
-                option, seed=seed, device=device, dtype=dtype, time_limit=time_limit,
-                max_iterations=max_iterations, recipe=recipe, resolution=resolution, dt=dt, tol=tol,
-                times=times,
-            ),
-        )  # fmt: skip
-        reason = solvers.can_solve(declared, method)
-        if reason is not None:
-            raise UnsupportedProblem(f"{method!r} cannot solve {declared.name!r}: {reason}")
-        folder = out or Path("runs") / f"{slug(declared.name)}-{method}"
-        if resume:
-            check_resumable(method, folder)
-        prepare_folder(folder)
-        solution = run(declared, method, options, folder, resume=resume, quiet=quiet)
-        files = save(solution, folder)
-        # a reference takes its time: what was computed is already safe
-        reference = independent(declared, besides=method, quiet=quiet)
-        _, more = keep(solution, folder, reference)
-        files |= more
-        if (folder / CHECKPOINT).is_file():
-            files["checkpoint"] = str(folder / CHECKPOINT)
-        if not quiet:
-            rows = report_rows(solution)
-            console(error=json).print(table(("", f"{declared.name} by {method}"), rows))
-            say("\n".join(f"{kind:<10}  {path}" for kind, path in files.items()))
-        if json:
-            print_json({**details(solution), "files": files})
+        with together():
+            if method not in PARALLEL:
+                refuse_processes(f"{method!r}", "leave mpiexec out, or use --method fem")
+            declared = find_problem(problem, setting or ())
+            options = method_options(
+                method,
+                flags.gather(
+                    option, seed=seed, device=device, dtype=dtype, time_limit=time_limit,
+                    max_iterations=max_iterations, recipe=recipe, resolution=resolution, dt=dt,
+                    tol=tol, times=times,
+                ),
+            )  # fmt: skip
+            reason = solvers.can_solve(declared, method)
+            if reason is not None:
+                raise UnsupportedProblem(f"{method!r} cannot solve {declared.name!r}: {reason}")
+            folder = out or Path("runs") / f"{slug(declared.name)}-{method}"
+            if resume:
+                check_resumable(method, folder)
+            if first():
+                prepare_folder(folder)
+        with together():
+            solution = run(declared, method, options, folder, resume=resume, quiet=quiet)
+        with together():
+            if first():
+                finish(solution, folder, quiet=quiet, json=json)
         if solution.report.converged is False:
             raise typer.Exit(NOT_CONVERGED)
+
+
+def finish(solution: Solution, folder: Path, *, quiet: bool, json: bool) -> None:
+    """Write the files, measure the error, and print."""
+    declared, method = solution.problem, solution.method
+    files = save(solution, folder)
+    # a reference takes its time: what was computed is already safe
+    reference = independent(declared, besides=method, quiet=quiet)
+    _, more = keep(solution, folder, reference)
+    files |= more
+    if (folder / CHECKPOINT).is_file():
+        files["checkpoint"] = str(folder / CHECKPOINT)
+    if not quiet:
+        rows = report_rows(solution)
+        console(error=json).print(table(("", f"{declared.name} by {method}"), rows))
+        say("\n".join(f"{kind:<10}  {path}" for kind, path in files.items()))
+    if json:
+        print_json({**details(solution), "files": files})
 
 
 def check_resumable(method: str, folder: Path) -> None:

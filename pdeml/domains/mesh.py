@@ -219,19 +219,19 @@ class Mesh(Mapped, Faceted):
 
     @classmethod
     def structured(cls, domain: Domain, n: int | Sequence[int]) -> Mesh:
-        """Divide a box, or a union of boxes that meet along whole grid lines, regularly.
+        """Divide a box, a union of boxes that meet along whole grid lines, or a box with a hole.
 
         Parameters
         ----------
         domain : an Interval, Rectangle or Box of up to three coordinates, or what ``|`` and ``-``
-            make of several, for instance an L-shape.
+            make of several, for instance an L-shape; or a Rectangle without a Disk inside of it.
         n : cells per axis of the bounding box, one number or one for each axis.
 
         Returns
         -------
         Mesh
             Each box of the grid is divided into 1, 2 or 6 simplices; parts are named as those of
-            the domain.
+            the domain. Around a round hole the cells form rings, finer towards it.
 
         Raises
         ------

@@ -73,10 +73,11 @@ class _Numbers:
 
     def integers(self, count: int) -> np.ndarray:
         """The next ``count`` numbers, which must be integers."""
-        values = self.take(count)
-        if not (np.abs(values) < 2**53).all() or (values != np.floor(values)).any():
-            raise InvalidMesh(f"the section ${self.name} has a fraction where a number belongs.")
-        return values.astype(np.int64)
+        return _whole(self.take(count), self.name)
+
+    def rows(self, count: int, width: int) -> np.ndarray:
+        """The next ``count`` rows of ``width`` numbers."""
+        return self.take(width * count).reshape(-1, width)
 
     def finish(self) -> None:
         """Refuse numbers that no count announced."""
@@ -121,6 +122,13 @@ def read_msh(path: str | os.PathLike[str], coordinates: Sequence[sp.Symbol]) -> 
     tags, points = read[0](_Numbers("Nodes", sections["Nodes"]))
     elements = read[1](sections)
     return _assembled(tags, points, elements, _names(sections), coordinates)
+
+
+def _whole(values: np.ndarray, section: str) -> np.ndarray:
+    """Floats that must be integers."""
+    if not (np.abs(values) < 2**53).all() or (values != np.floor(values)).any():
+        raise InvalidMesh(f"the section ${section} has a fraction where a number belongs.")
+    return values.astype(np.int64)
 
 
 def _sections(text: str) -> dict[str, str]:
@@ -181,9 +189,9 @@ def _names(sections: dict[str, str]) -> dict[tuple[int, int], str]:
 
 def _nodes_2(numbers: _Numbers) -> tuple[np.ndarray, np.ndarray]:
     (count,) = numbers.integers(1).tolist()
-    rows = numbers.take(4 * count).reshape(-1, 4)
+    rows = numbers.rows(count, 4)
     numbers.finish()
-    return rows[:, 0], rows[:, 1:]
+    return _whole(rows[:, 0], numbers.name), rows[:, 1:]
 
 
 def _elements_2(sections: dict[str, str]) -> dict[int, Elements]:
@@ -202,12 +210,13 @@ def _elements_2(sections: dict[str, str]) -> dict[int, Elements]:
 
 def _nodes_4(numbers: _Numbers) -> tuple[np.ndarray, np.ndarray]:
     blocks, _, _, _ = numbers.integers(4).tolist()
-    tags, points = [np.empty(0)], [np.empty((0, 3))]
+    tags, points = [np.empty(0, dtype=np.int64)], [np.empty((0, 3))]
     for _ in range(blocks):
         dim, _, parametric, count = numbers.integers(4).tolist()
-        width = 3 + (dim if parametric else 0)
-        tags.append(numbers.take(count))
-        points.append(numbers.take(width * count).reshape(-1, width)[:, :3])
+        if dim not in KINDS:
+            raise InvalidMesh(f"the section $Nodes has a block of dimension {dim}, not of 0 to 3.")
+        tags.append(numbers.integers(count))
+        points.append(numbers.rows(count, 3 + (dim if parametric else 0))[:, :3])
     numbers.finish()
     return np.concatenate(tags), np.concatenate(points)
 

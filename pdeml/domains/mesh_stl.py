@@ -65,7 +65,10 @@ def read_stl(
 
 def _binary(data: bytes) -> np.ndarray:
     layout = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("extra", "<u2")])
-    return np.frombuffer(data, layout, offset=HEADER_BYTES)["corners"].astype(np.float64)
+    corners = np.frombuffer(data, layout, offset=HEADER_BYTES)["corners"]
+    if not np.isfinite(corners).all():
+        raise InvalidMesh("the file has a vertex that is NaN or infinite.")
+    return corners.astype(np.float64)
 
 
 def _text(data: bytes) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -1,4 +1,4 @@
-"""Regular meshes of domains made of boxes."""
+"""Regular meshes of domains made of boxes, and of boxes with a round hole."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from pdeml.domains.domain import Domain
 from pdeml.domains.geometry import Box
 from pdeml.domains.mesh import Mesh
+from pdeml.domains.mesh_hole import box_with_hole, has_round_hole
 from pdeml.domains.polygon import Polygon
 from pdeml.domains.space import Primitive, Space
 from pdeml.errors import InvalidOption
@@ -42,6 +43,8 @@ def structured(domain: Domain, n: int | Sequence[int]) -> Mesh:
         )
     if np.prod(counts, dtype=object) > MAX_BOXES:
         raise InvalidOption(f"n = {n!r} asks for more than {MAX_BOXES} boxes; give fewer.")
+    if has_round_hole(domain):
+        return _named(domain, Mesh(domain.coordinates, *box_with_hole(domain, counts)))
     lines = _grid_lines(domain, counts)
     middles = [(line[1:] + line[:-1]) / 2 for line in lines]
     centres = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, domain.dim)
@@ -54,7 +57,11 @@ def structured(domain: Domain, n: int | Sequence[int]) -> Mesh:
     used, numbered = np.unique(cells, return_inverse=True)
     places = np.unravel_index(used, shape)
     vertices = np.stack([line[at] for line, at in zip(lines, places, strict=True)], axis=1)
-    bare = Mesh(domain.coordinates, vertices, numbered.reshape(cells.shape))
+    return _named(domain, Mesh(domain.coordinates, vertices, numbered.reshape(cells.shape)))
+
+
+def _named(domain: Space, bare: Mesh) -> Mesh:
+    """A mesh with the parts of the domain that it divides."""
     parts = domain.part_of(torch.tensor(bare.vertices[bare.facets].mean(axis=1))).numpy()
     named = {
         name: bare.facets[parts == index]

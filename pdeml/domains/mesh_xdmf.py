@@ -24,6 +24,7 @@ import sympy as sp
 from pdeml.domains.mesh_tags import MeshParts, named_by_tag, without_zeros
 from pdeml.engine import READ_ERRORS, write_bytes, write_text
 from pdeml.errors import InvalidMesh, OutputError
+from pdeml.hdf5 import refuse_unsafe
 
 if TYPE_CHECKING:
     from pdeml.domains.mesh import Mesh
@@ -32,9 +33,6 @@ MAX_TEXT_BYTES = 2**26
 MAX_ELEMENTS = 10_000
 MAX_DEPTH = 32
 MAX_NUMBERS = 2**28
-
-# HDF5 may declare so many times more than it stores: more than any mesh compresses.
-MAX_RATIO = 100
 
 TOPOLOGIES = {"polyvertex": 0, "polyline": 1, "triangle": 2, "tetrahedron": 3}
 TYPES = ("PolyVertex", "PolyLine", "Triangle", "Tetrahedron")
@@ -187,7 +185,8 @@ def _array(item: Element | None, folder: _Folder, kinds: str) -> np.ndarray:
 
 
 class _Folder:
-    """The files beside a text, each opened once it has the digest that the text states."""
+    """The files beside a text, each opened once it has the digest that the text states and nothing
+    that `refuse_unsafe` finds."""
 
     def __init__(self, path: Path, digest: str | None) -> None:
         self.path, self.digest = path, digest
@@ -199,7 +198,7 @@ class _Folder:
         Raises
         ------
         InvalidMesh
-            If it is elsewhere, missing or damaged.
+            If it is elsewhere, missing, damaged or unsafe.
         """
         path = self.path / name
         # Links are followed first: neither they nor ".." lead out of the folder.
@@ -209,12 +208,15 @@ class _Folder:
             )
         if not path.is_file():
             raise InvalidMesh(f"its data are in {name!r}, which is not beside it.")
-        if self.digest is not None and name not in self.checked:
+        if name in self.checked:
+            return path
+        if self.digest is not None:
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != self.digest:
                     raise InvalidMesh(
                         f"{name!r} is damaged or of another mesh: its digest differs."
                     )
+        refuse_unsafe(path, error=InvalidMesh)
         self.checked.add(name)
         return path
 
@@ -228,42 +230,17 @@ def _hdf5_array(reference: str, shape: tuple[int, ...], folder: _Folder, kinds: 
     import h5py
 
     name, _, inside = reference.partition(":")
-    path = folder.file(name)
-    with h5py.File(path, "r") as file:
-        node: Any = file
-        steps = [step for step in inside.split("/") if step]
-        for step in steps:
-            if not isinstance(node, h5py.Group) or step not in node:
-                raise InvalidMesh(f"{name!r} has no data set {inside[:80]!r}.")
-            if node.id.links.get_info(step.encode("utf-8")).type != h5py.h5l.TYPE_HARD:
-                raise InvalidMesh(f"{name!r} is refused: {step!r} is a link to elsewhere.")
-            node = node[step]
+    with h5py.File(folder.file(name), "r") as file:
+        node = file.get(inside) if inside.strip("/") else None
         if not isinstance(node, h5py.Dataset):
             raise InvalidMesh(f"{name!r} has no data set {inside[:80]!r}.")
-        _check_dataset(node, name, shape, kinds)
+        if node.dtype.kind not in kinds:
+            raise InvalidMesh(f"{name!r}: {node.name!r} holds {node.dtype}, not numbers.")
+        if node.shape != shape:
+            raise InvalidMesh(
+                f"{name!r}: {node.name!r} has shape {node.shape}, where {shape} is declared."
+            )
         return node[()].astype(np.float64 if "f" in kinds else np.int64)
-
-
-def _check_dataset(dataset: Any, name: str, shape: tuple[int, ...], kinds: str) -> None:
-    """Refuse what reading would allocate too much for, or follow out of the file."""
-    import h5py
-
-    properties = dataset.id.get_create_plist()
-    filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
-    known = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
-    if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
-        raise InvalidMesh(f"{name!r} is refused: {dataset.name!r} takes data from elsewhere.")
-    if filters - known:
-        raise InvalidMesh(f"{name!r} is refused: {dataset.name!r} has an unknown filter.")
-    if dataset.dtype.kind not in kinds:
-        raise InvalidMesh(f"{name!r}: {dataset.name!r} holds {dataset.dtype}, not numbers.")
-    if dataset.shape != shape:
-        raise InvalidMesh(
-            f"{name!r}: {dataset.name!r} has shape {dataset.shape}, where {shape} is declared."
-        )
-    declared = math.prod(shape) * dataset.dtype.itemsize
-    if declared > MAX_RATIO * dataset.id.get_storage_size():
-        raise InvalidMesh(f"{name!r}: {dataset.name!r} declares {declared} bytes, but stores few.")
 
 
 def write_xdmf(path: str | os.PathLike[str], mesh: Mesh) -> None:

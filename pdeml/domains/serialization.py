@@ -8,11 +8,13 @@ from typing import Any
 
 import sympy as sp
 
+from pdeml.domains.cloud import PointCloud
 from pdeml.domains.csg import Difference, Intersection, Union
 from pdeml.domains.domain import Domain
 from pdeml.domains.geometry import Ball, Box, Disk, Interval, Rectangle
 from pdeml.domains.mesh import Mesh
 from pdeml.domains.mesh_surface import Surface
+from pdeml.domains.polar import Ellipse, StarShaped
 from pdeml.domains.polygon import Polygon
 from pdeml.domains.spacetime import SpaceTime
 from pdeml.errors import InvalidFile, InvalidMesh, InvalidProblem
@@ -27,6 +29,9 @@ KINDS: Mapping[str, type[Domain]] = MappingProxyType(
             Disk,
             Ball,
             Polygon,
+            Ellipse,
+            StarShaped,
+            PointCloud,
             Mesh,
             Surface,
             Union,

@@ -31,68 +31,6 @@ def glorot_normal_(weight: Tensor, generator: torch.Generator) -> Tensor:
     return weight
 
 
-def dense_layer(
-    in_features: int,
-    out_features: int,
-    generator: torch.Generator,
-    dtype: torch.dtype,
-    bias: bool = True,
-) -> nn.Linear:
-    """A linear layer with Glorot-normal weights and zero bias."""
-    layer = nn.Linear(in_features, out_features, bias=bias, dtype=dtype)
-    glorot_normal_(layer.weight, generator)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-class MLP(nn.Module):
-    """Dense network N(x) = W_D φ(… φ(W_0 x + b_0) …) + b_D.
-
-    Parameters
-    ----------
-    in_features, out_features : widths of input and output.
-    depth : number of hidden layers.
-    width : neurons per hidden layer.
-    activation : name in `pdeml.nn.activations.FUNCTIONS`.
-    generator : of the initial weights (Glorot normal; zero biases).
-    dtype : float64 by default.
-
-    References
-    ----------
-    Glorot, Bengio (2010), AISTATS 9.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        depth: int = 3,
-        width: int = 20,
-        activation: str = "tanh",
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float64,
-    ):
-        super().__init__()
-        if depth < 1 or width < 1:
-            raise InvalidOption(
-                f"depth={depth}, width={width}: a network needs at least one hidden layer of one "
-                "neuron; give positive integers."
-            )
-        self.activation = activation
-        self._function = activation_function(activation)
-        sizes = [in_features, *([width] * depth), out_features]
-        self.linears = nn.ModuleList(
-            dense_layer(a, b, generator, dtype) for a, b in itertools.pairwise(sizes)
-        )
-
-    def forward(self, x):
-        for layer in self.linears[:-1]:
-            x = self._function(layer(x))
-        return self.linears[-1](x)
-
-
 class FactorizedLinear(nn.Module):
     """Random weight factorisation: W = exp(g)·V row by row, both trained.
 
@@ -114,16 +52,88 @@ class FactorizedLinear(nn.Module):
         mean: float = 1.0,
         deviation: float = 0.1,
         dtype: torch.dtype = torch.float64,
+        bias: bool = True,
     ):
         super().__init__()
         weight = glorot_normal_(torch.empty(out_features, in_features, dtype=dtype), generator)
         scale = torch.randn((out_features, 1), generator=generator, dtype=torch.float64)
         self.log_scale = nn.Parameter((mean + deviation * scale).to(dtype))
         self.direction = nn.Parameter(weight / torch.exp(self.log_scale.detach()))
-        self.bias = nn.Parameter(torch.zeros(out_features, dtype=dtype))
+        self.bias = nn.Parameter(torch.zeros(out_features, dtype=dtype)) if bias else None
 
     def forward(self, x):
         return nn.functional.linear(x, torch.exp(self.log_scale) * self.direction, self.bias)
+
+
+def dense_layer(
+    in_features: int,
+    out_features: int,
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    bias: bool = True,
+    factorized: bool = False,
+) -> nn.Linear | FactorizedLinear:
+    """A linear layer with Glorot-normal weights, factorised or not, and zero bias."""
+    if factorized:
+        return FactorizedLinear(
+            in_features, out_features, generator=generator, dtype=dtype, bias=bias
+        )
+    layer = nn.Linear(in_features, out_features, bias=bias, dtype=dtype)
+    glorot_normal_(layer.weight, generator)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class MLP(nn.Module):
+    """Dense network N(x) = W_D φ(… φ(W_0 x + b_0) …) + b_D.
+
+    Parameters
+    ----------
+    in_features, out_features : widths of input and output.
+    depth : number of hidden layers.
+    width : neurons per hidden layer.
+    activation : name in `pdeml.nn.activations.FUNCTIONS`.
+    factorized : W = exp(g)·V in every layer, see `FactorizedLinear`.
+    generator : of the initial weights (Glorot normal; zero biases).
+    dtype : float64 by default.
+
+    References
+    ----------
+    Glorot, Bengio (2010), AISTATS 9.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        depth: int = 3,
+        width: int = 20,
+        activation: str = "tanh",
+        factorized: bool = False,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float64,
+    ):
+        super().__init__()
+        if depth < 1 or width < 1:
+            raise InvalidOption(
+                f"depth={depth}, width={width}: a network needs at least one hidden layer of one "
+                "neuron; give positive integers."
+            )
+        self.activation = activation
+        self.factorized = factorized
+        self._function = activation_function(activation)
+        sizes = [in_features, *([width] * depth), out_features]
+        self.linears = nn.ModuleList(
+            dense_layer(a, b, generator, dtype, factorized=factorized)
+            for a, b in itertools.pairwise(sizes)
+        )
+
+    def forward(self, x):
+        for layer in self.linears[:-1]:
+            x = self._function(layer(x))
+        return self.linears[-1](x)
 
 
 class FourierFeatures(nn.Module):
@@ -172,6 +182,7 @@ class ModifiedMLP(nn.Module):
         depth: int = 3,
         width: int = 20,
         activation: str = "tanh",
+        factorized: bool = False,
         generator: torch.Generator,
         dtype: torch.dtype = torch.float64,
     ):
@@ -180,9 +191,12 @@ class ModifiedMLP(nn.Module):
         sizes = [in_features, *([width] * depth)]
         pairs = [*itertools.pairwise(sizes), (width, out_features)]
         self.gates = nn.ModuleList(
-            dense_layer(in_features, width, generator, dtype) for _ in range(2)
+            dense_layer(in_features, width, generator, dtype, factorized=factorized)
+            for _ in range(2)
         )
-        self.linears = nn.ModuleList(dense_layer(a, b, generator, dtype) for a, b in pairs)
+        self.linears = nn.ModuleList(
+            dense_layer(a, b, generator, dtype, factorized=factorized) for a, b in pairs
+        )
 
     def forward(self, x):
         u, v = (self._function(gate(x)) for gate in self.gates)
@@ -195,10 +209,19 @@ class ModifiedMLP(nn.Module):
 class PirateBlock(nn.Module):
     """Residual block that starts as the identity: x ← α k(x) + (1 − α) x, α = 0 at the start."""
 
-    def __init__(self, width: int, activation: str, generator: torch.Generator, dtype: torch.dtype):
+    def __init__(
+        self,
+        width: int,
+        activation: str,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+        factorized: bool = False,
+    ):
         super().__init__()
         self._function = activation_function(activation)
-        self.linears = nn.ModuleList(dense_layer(width, width, generator, dtype) for _ in range(3))
+        self.linears = nn.ModuleList(
+            dense_layer(width, width, generator, dtype, factorized=factorized) for _ in range(3)
+        )
         self.alpha = nn.Parameter(torch.zeros((), dtype=dtype))
 
     def forward(self, x, u, v):
@@ -227,6 +250,7 @@ class PirateNet(nn.Module):
         width: int = 256,
         activation: str = "tanh",
         scale: float = 1.0,
+        factorized: bool = False,
         generator: torch.Generator,
         dtype: torch.dtype = torch.float64,
     ):
@@ -237,18 +261,24 @@ class PirateNet(nn.Module):
         self.features = FourierFeatures(
             in_features, width // 2, scale=scale, generator=generator, dtype=dtype
         )
-        self.gates = nn.ModuleList(dense_layer(width, width, generator, dtype) for _ in range(2))
+        self.gates = nn.ModuleList(
+            dense_layer(width, width, generator, dtype, factorized=factorized) for _ in range(2)
+        )
         self.blocks = nn.ModuleList(
-            PirateBlock(width, activation, generator, dtype) for _ in range(blocks)
+            PirateBlock(width, activation, generator, dtype, factorized) for _ in range(blocks)
         )
         self.last = dense_layer(width, out_features, generator, dtype, bias=False)
 
-    def forward(self, x):
+    def hidden(self, x):
+        """What the last layer combines linearly, (…, width)."""
         x = self.features(x)
         u, v = (self._function(gate(x)) for gate in self.gates)
         for block in self.blocks:
             x = block(x, u, v)
-        return self.last(x)
+        return x
+
+    def forward(self, x):
+        return self.last(self.hidden(x))
 
 
 class CoordinateEmbedding(nn.Module):

@@ -184,6 +184,21 @@ class Neumann(_Boundary):
         return rf"\partial_n {latex(self.field)}"
 
 
+@dataclass(frozen=True, repr=False)
+class Flux(_Boundary):
+    """Outward normal component of the flux of a field's equation on the boundary: F·n = value.
+
+    The natural condition of the equation div F + r = 0 of the field, with the F that
+    ``problem.weak_form()`` prints: what `pdeml.div` was given, with its sign on the left-hand side.
+    For div σ = 0 it is a component of the traction σ·n, for −div(k ∇u) = f the flow −k ∂u/∂n.
+
+    Parameters, errors: as for `Dirichlet`.
+    """
+
+    def _left(self) -> str:
+        return rf"F_{{{latex_text(self.field.func.__name__)}}} \cdot n"
+
+
 @dataclass(frozen=True, repr=False, init=False)
 class Robin(_Boundary):
     """Combination of value and outward normal derivative on the boundary: a u + b ∂u/∂n = value.
@@ -267,6 +282,6 @@ class Periodic:
         return f"Periodic({text(self.field)}, {self.axis})"
 
 
-Condition = Initial | Dirichlet | Neumann | Robin | Periodic
-BOUNDARY = (Dirichlet, Neumann, Robin)
+Condition = Initial | Dirichlet | Neumann | Flux | Robin | Periodic
+BOUNDARY = (Dirichlet, Neumann, Flux, Robin)
 """The kinds that hold on a part of the boundary."""

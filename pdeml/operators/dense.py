@@ -306,12 +306,16 @@ def _composition(
 
 @dataclass
 class Tape:
-    """What the reverse needs of one chunk: per layer the input and what the activation saved."""
+    """What the reverse needs of one chunk: per layer the input and what the activation saved.
+
+    `adjoint` is left by the reverse: that of the first layer's output, (streams, n, width).
+    """
 
     inputs: list[Tensor]
     saved: list[Any]
     rule: Any
     arena: Arena
+    adjoint: Tensor | None = None
 
 
 class DensePass:
@@ -330,7 +334,8 @@ class DensePass:
 
     @staticmethod
     def accepts(network: nn.Module) -> TypeGuard[MLP]:
-        return isinstance(network, MLP) and network.activation in DERIVATIVES
+        dense = isinstance(network, MLP) and not network.factorized
+        return dense and network.activation in DERIVATIVES
 
     def forward(
         self, features: Tensor, coefficients: Sequence[Coefficient], arena: Arena
@@ -374,6 +379,7 @@ class DensePass:
                 g = tape.arena.empty(h)
                 torch.mm(flat, weight, out=g.view(-1, h.shape[-1]))
                 g = tape.rule.backward(g, tape.saved[i - 1])
+        tape.adjoint = g
 
     def jacobian(self, adjoint: Tensor, tape: Tape, rows: Tensor) -> None:
         """Write ∂(Σ_s adjoint_s·output_s)/∂parameters per point into `rows`, (n, parameters)."""
@@ -392,6 +398,7 @@ class DensePass:
                 flat, g = g.reshape(-1, outputs), tape.arena.empty(h)
                 torch.mm(flat, weight, out=g.view(-1, inputs))
                 g = tape.rule.backward(g, tape.saved[i - 1])
+        tape.adjoint = g
 
 
 class DenseStreams(torch.autograd.Function):

@@ -62,12 +62,13 @@ class Monomial:
     factors: tuple[int, ...]
 
 
-def _set_partitions(items: list[int]) -> Iterable[list[list[int]]]:
+def set_partitions(items: list[int]) -> Iterable[list[list[int]]]:
+    """All ways to cut a list into blocks, the order within and among them aside."""
     if not items:
         yield []
         return
     head, rest = items[0], items[1:]
-    for partition in _set_partitions(rest):
+    for partition in set_partitions(rest):
         yield [[head], *partition]
         for i in range(len(partition)):
             yield [*partition[:i], [head, *partition[i]], *partition[i + 1 :]]
@@ -132,7 +133,7 @@ class Streams:
             for index, slot in self.terms(stream):
                 items = [axis for axis, k in enumerate(index) for _ in range(k)]
                 counts: Counter[tuple[int, tuple[int, ...]]] = Counter()
-                for partition in _set_partitions(items):
+                for partition in set_partitions(items):
                     if len(partition) < 2:
                         continue
                     blocks = (

@@ -17,6 +17,7 @@ from pdeml.errors import InvalidFile, InvalidOption, InvalidProblem
 from pdeml.operators.conditions import (
     Condition,
     Dirichlet,
+    Flux,
     Initial,
     Neumann,
     Periodic,
@@ -46,6 +47,7 @@ __all__ = [
     "Condition",
     "Dirichlet",
     "Field",
+    "Flux",
     "Initial",
     "Neumann",
     "Parameter",
@@ -67,7 +69,7 @@ class PDE:
         order in space, up to second order in time; equations without time derivatives (constraints)
         may stand beside evolution equations.
     domain : where, with the coordinates (time last): ``Interval(x, -1, 1) * Time(t, 0, 1)``.
-    conditions : `Initial`, `Dirichlet`, `Neumann`, `Robin`, `Periodic`.
+    conditions : `Initial`, `Dirichlet`, `Neumann`, `Flux`, `Robin`, `Periodic`.
     exact : ``{field: expression}`` of coordinates and parameters for every field, where it is
         known.
     description : one sentence.
@@ -237,7 +239,7 @@ class PDE:
             if not isinstance(condition, Condition):
                 raise InvalidProblem(
                     f"problem {self.name!r} has the condition {condition!r}; give Initial, "
-                    "Dirichlet, Neumann, Robin or Periodic."
+                    "Dirichlet, Neumann, Flux, Robin or Periodic."
                 )
         return tuple(condition.map(_differentiated) for condition in given)
 
@@ -532,7 +534,8 @@ class PDE:
         """
         try:
             return cls(**read_declaration(data))
-        except (InvalidProblem, InvalidOption, RecursionError) as error:
+        except (InvalidProblem, InvalidOption, RecursionError, TypeError) as error:
+            # TypeError: SymPy compares what damage made no number
             raise InvalidFile(f"a saved problem is not valid: {error}") from error
 
 

@@ -62,11 +62,14 @@ class Residual:
     unknowns : symbols that are trained; never part of a merged operator.
     extras : further symbols with one value per point (normals, data).
     values : known parameters.
+    expand : False leaves the expressions as they are written and merges nothing: quotients that
+        share a denominator grow by orders of magnitude when they are expanded.
 
     Attributes
     ----------
     streams : what must be propagated.
     rows : positions of the streams that the expressions read.
+    is_linear : whether the expressions are affine in the fields.
 
     References
     ----------
@@ -82,14 +85,15 @@ class Residual:
         values: Mapping[sp.Symbol, float] | None = None,
         unknowns: Symbols = (),
         extras: Symbols = (),
+        expand: bool = True,
     ):
-        self.expressions = tuple(sp.expand(e.doit()) for e in expressions)
+        self.expressions = tuple(sp.expand(e.doit()) if expand else e for e in expressions)
         self.fields = tuple(fields)
         self.coordinates = tuple(coordinates)
         self.values = dict(values or {})
         self.unknowns = tuple(unknowns)
         self.extras = tuple(extras)
-        splits = [self._split(k, e) for k, e in enumerate(self.expressions)]
+        splits = [self._split(k, e) for k, e in enumerate(self.expressions)] if expand else []
         candidates = [merged for _, operators in splits for merged in operators]
         self.merged = self._choose(candidates)
         self.operators = self._distinct(self.merged)
@@ -206,6 +210,7 @@ class Residual:
         arguments = [*symbols, *self.coordinates, *self.values, *self.unknowns, *self.extras]
         partials = [sp.diff(e, s) for e in compiled for s in symbols]
         sensitivities = [sp.diff(e, p) for e in compiled for p in self.unknowns]
+        self.is_linear = not any(p.has(*symbols) for p in partials if symbols)
         self._values = Program(compiled, arguments)
         self._everything = Program([*compiled, *partials, *sensitivities], arguments)
         coefficients = [c for operator in self.operators for _, c in operator.terms]

@@ -95,7 +95,7 @@ _KINDS: Mapping[str, type] = MappingProxyType(
     {kind.__name__: kind for kind in (Initial, *BOUNDARY, Periodic)}
 )
 _EXPRESSIONS: Mapping[str, int] = MappingProxyType(
-    {"Initial": 1, "Dirichlet": 1, "Neumann": 1, "Robin": 3, "Periodic": 0}
+    {"Initial": 1, "Dirichlet": 1, "Neumann": 1, "Flux": 1, "Robin": 3, "Periodic": 0}
 )
 _ASSUMPTIONS = frozenset(
     "algebraic antihermitian commutative complex composite even extended_negative "

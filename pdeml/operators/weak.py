@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from pdeml.errors import UnsupportedProblem
-from pdeml.operators.conditions import Dirichlet, Neumann, Robin
+from pdeml.operators.conditions import BOUNDARY, Dirichlet, Flux, Robin
 from pdeml.operators.divergence import divergence_form, order_in_space, refused
+from pdeml.operators.matching import matched
 from pdeml.operators.printing import text
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class WeakForm:
         """F·n where the normal derivatives of some fields are known.
 
         Each known ∂u/∂n = g replaces the normal part of the gradient, ∇u → ∇u + (g − ∇u·n) n; for
-        F = a ∇u that is F·n = a g.
+        F = a ∇u that is F·n = a g. Where a `Flux` condition gives F·n itself, it is taken as it is.
 
         Parameters
         ----------
@@ -134,9 +134,14 @@ class WeakForm:
         slopes : field → g.
         normal : symbols of the components of the outward normal.
         """
+        own = slopes.get(equation.field)
+        if isinstance(own, _Outflow):
+            return own.args[0]
         x = self.problem.space_coordinates
         flux, done = list(equation.flux), sp.Integer(0)
         for field, slope in slopes.items():
+            if isinstance(slope, _Outflow):
+                continue
             gradient = [field.diff(c) for c in x]
             names = {p: sp.Dummy() for p in gradient}
             plain = [f.xreplace(names) for f in flux]
@@ -174,20 +179,33 @@ class WeakForm:
     def _boundary_rows(self, equation: WeakEquation, normal: Sequence[sp.Symbol]) -> list[str]:
         rows = []
         for c in self.problem.conditions:
-            if not isinstance(c, Dirichlet | Neumann | Robin):
+            if not isinstance(c, BOUNDARY):
                 continue
             place = "on the boundary" if c.on is None else f"on {text(c.on)}"
             if isinstance(c, Dirichlet) and c.field == equation.field:
                 name = c.field.func.__name__
                 rows.append(f"{name} = {text(c.value)}, v = 0 {place}")
+            elif isinstance(c, Flux) and c.field != equation.field:
+                continue
             elif not isinstance(c, Dirichlet) and any(f.has(c.field) for f in equation.flux):
                 term = self.boundary_term(equation, {c.field: slope(c)}, normal)
                 rows.append(f"F·n = {text(term)} {place}, where v does not vanish")
         return rows
 
 
+class _Outflow(sp.Function):
+    """Stands for a slope where F·n itself is known."""
+
+    nargs = 1
+
+
 def slope(condition: Any) -> sp.Expr:
-    """∂u/∂n of a Neumann or Robin condition, (value − a u)/b of the latter."""
+    """∂u/∂n of a Neumann or Robin condition, (value − a u)/b of the latter.
+
+    For a `Flux` condition, what tells `WeakForm.boundary_term` that its value is F·n.
+    """
+    if isinstance(condition, Flux):
+        return _Outflow(condition.value)
     if isinstance(condition, Robin):
         return (condition.value - condition.a * condition.field) / condition.b
     return condition.value
@@ -223,8 +241,9 @@ def weak_form(problem: PDE) -> WeakForm:
             )
     fields, residuals = _split_fourth_order(problem)
     parts = [divergence_form(problem, fields, r) for r in residuals]
-    order = _matched(problem, fields, residuals)
+    order = matched(problem, fields, residuals)
     equations = tuple(WeakEquation(f, *parts[order[i]]) for i, f in enumerate(fields))
+    _check_fluxes(problem, equations)
     pressures = tuple(
         e.field
         for e in equations
@@ -236,6 +255,20 @@ def weak_form(problem: PDE) -> WeakForm:
         )
     )
     return WeakForm(problem, fields, equations, pressures)
+
+
+def _check_fluxes(problem: PDE, equations: Sequence[WeakEquation]) -> None:
+    """A flux that is prescribed is there, and holds slopes of the field it is prescribed for."""
+    fluxes = {e.field: e.flux for e in equations}
+    for condition in problem.conditions:
+        if isinstance(condition, Flux):
+            slopes = [condition.field.diff(c) for c in problem.space_coordinates]
+            if not any(f.has(*slopes) for f in fluxes[condition.field]):
+                raise UnsupportedProblem(
+                    f"{condition!r} has no weak form: the flux of the equation of "
+                    f"{text(condition.field)} holds none of its derivatives. Declare the flux by "
+                    "pdeml.div, or use Dirichlet."
+                )
 
 
 def _is_rate(expression: sp.Basic, time: sp.Symbol | None) -> bool:
@@ -275,28 +308,3 @@ def _split_fourth_order(problem: PDE) -> tuple[tuple[AppliedUndef, ...], list[sp
         # nothing to split: divergences stay as they were declared
         residuals = [e.lhs - e.rhs for e in problem.declared]
     return tuple(fields), residuals
-
-
-def _matched(
-    problem: PDE, fields: Sequence[AppliedUndef], residuals: Sequence[sp.Expr]
-) -> list[int]:
-    """The equation of each field: the one that holds its highest derivatives."""
-    # imported here: it takes a third of the time that the rest of the declaration does
-    from scipy.optimize import linear_sum_assignment
-
-    score = np.full((len(fields), len(residuals)), -0.5)
-    auxiliary = len(fields) - len(problem.fields)
-    # as declared: a fourth order that was split off still says whose equation it is
-    whole = [*problem.residuals, *residuals[len(problem.residuals) :]]
-    for (i, field), (j, residual) in itertools.product(enumerate(fields), enumerate(whole)):
-        held = [d for d in residual.atoms(sp.Derivative) if d.expr == field]
-        if not residual.has(field):
-            continue
-        evolves = any(problem.time in d.variables for d in held)
-        score[i, j] = (
-            100.0 * evolves + max((order_in_space(problem, d) for d in held), default=0) ** 2
-        )
-        if i >= len(problem.fields):
-            # Δu − v = 0 is where the slopes of u enter, so v is free on the boundary
-            score[i, j] = 1e4 * (j - len(residuals) + auxiliary == i - len(problem.fields))
-    return [int(j) for j in linear_sum_assignment(score, maximize=True)[1]]

@@ -132,7 +132,8 @@ class SOAP(torch.optim.Optimizer):
             image = moment @ basis
             order = (basis * image).sum(0).argsort(descending=True)
             state["second"] = state["second"].index_select(axis, order)
-            found = torch.linalg.qr(image[:, order])[0]
+            # contiguous, as it is after a file: the layout decides on the last bits of products
+            found = torch.linalg.qr(image[:, order])[0].contiguous()
             changes[axis] = found.T @ basis
             state[f"basis_{axis}"] = found
         state["first"] = _turn(state["first"], changes)

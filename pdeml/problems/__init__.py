@@ -28,6 +28,7 @@ from pdeml.problems.elliptic import (
     poisson,
     poisson_lshape,
 )
+from pdeml.problems.flows import cylinder_channel, lid_driven_cavity
 from pdeml.problems.fluids import (
     abc_flow,
     navier_stokes,
@@ -50,13 +51,15 @@ from pdeml.problems.patterns import (
     kuramoto_sivashinsky_velocity,
     swift_hohenberg,
 )
+from pdeml.problems.porous import darcy
 from pdeml.problems.reaction import (
     allen_cahn,
     allen_cahn_waves,
     fisher_kpp,
+    fitzhugh_nagumo,
     klein_gordon,
 )
-from pdeml.problems.solids import linear_elasticity
+from pdeml.problems.solids import linear_elasticity, plate_with_hole
 from pdeml.problems.transport import (
     burgers,
     burgers_gaussian,
@@ -82,9 +85,12 @@ __all__ = [
     "complex_ginzburg_landau",
     "convection",
     "convection_diffusion",
+    "cylinder_channel",
+    "darcy",
     "diffusion",
     "dispersion",
     "fisher_kpp",
+    "fitzhugh_nagumo",
     "from_difficulty",
     "get",
     "gray_scott",
@@ -97,6 +103,7 @@ __all__ = [
     "klein_gordon",
     "kuramoto_sivashinsky",
     "kuramoto_sivashinsky_velocity",
+    "lid_driven_cavity",
     "linear_elasticity",
     "names",
     "navier_stokes",
@@ -104,6 +111,7 @@ __all__ = [
     "nonlinear_diffusion",
     "nonlinear_schroedinger",
     "periodic_wave",
+    "plate_with_hole",
     "poisson",
     "poisson_lshape",
     "rossby_wave",
@@ -125,6 +133,7 @@ _ZOO: Mapping[str, Callable[..., PDE]] = MappingProxyType(
             allen_cahn,
             allen_cahn_waves,
             fisher_kpp,
+            fitzhugh_nagumo,
             klein_gordon,
             heat,
             diffusion,
@@ -155,8 +164,12 @@ _ZOO: Mapping[str, Callable[..., PDE]] = MappingProxyType(
             poisson,
             poisson_lshape,
             nonlinear_diffusion,
+            darcy,
             stokes,
+            lid_driven_cavity,
+            cylinder_channel,
             linear_elasticity,
+            plate_with_hole,
             apebench_burgers,
             apebench_kdv,
             apebench_kuramoto_sivashinsky,

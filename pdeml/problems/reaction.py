@@ -1,12 +1,12 @@
-"""Reaction: Allen–Cahn, Fisher–KPP and Klein–Gordon."""
+"""Reaction: Allen–Cahn, Fisher–KPP, FitzHugh–Nagumo and Klein–Gordon."""
 
 from __future__ import annotations
 
 import sympy as sp
 
-from pdeml.domains import Interval, Time
-from pdeml.operators.pde import PDE, Dirichlet, Field, Initial, Parameter, Periodic
-from pdeml.problems.torus import T, axes, laplacian, mean_of, periodic, periodic_box
+from pdeml.domains import Interval, Rectangle, Time
+from pdeml.operators.pde import PDE, Dirichlet, Field, Initial, Neumann, Parameter, Periodic
+from pdeml.problems.torus import T, axes, exact_number, laplacian, mean_of, periodic, periodic_box
 
 
 def allen_cahn(diffusivity: float = 1e-4, reaction: float = 5.0) -> PDE:
@@ -126,4 +126,53 @@ def klein_gordon(frequency: float = 5.0, cubic: float = 1.0) -> PDE:
         conditions=[Initial(u, x), Initial(u.diff(t), 0), Dirichlet(u, exact)],
         exact={u: exact},
         description="Nonlinear Klein–Gordon equation with a manufactured source",
+    )
+
+
+def fitzhugh_nagumo(
+    activator: float = 1e-3,
+    inhibitor: float = 5e-3,
+    threshold: float = 5e-3,
+    duration: float = 5.0,
+) -> PDE:
+    """FitzHugh–Nagumo equations in a square with impermeable walls: reaction and diffusion.
+
+        u_t = D_u Δu + u − u³ − k − v,   v_t = D_v Δv + u − v,   (x, y) ∈ [−1, 1]²,  t ∈ [0, 5],
+        ∂u/∂n = ∂v/∂n = 0 on the walls,
+        u = ½ cos πx cos 2πy − ¼ cos ½π(x+1) + ¼ cos 3π(y+1)/2,   v = 0 at t = 0
+
+    The activator u grows into phases u ≈ ±1 with fronts of width ~√D_u; the inhibitor v follows and
+    pushes them back. The start meets the walls' conditions, so that the solution is smooth.
+    Good values: D_u = 1e-3, D_v = 5e-3, k = 5e-3 (the data of PDEBench, which start from noise);
+    ten times the diffusivities are easy. No closed form; reflected at the walls x = 1 and y = 1 the
+    solution is periodic on [−1, 3]², where ``"spectral"`` solves the same equations from the same
+    formula of the start.
+
+    Parameters
+    ----------
+    activator, inhibitor : D_u, D_v > 0.
+    threshold : k.
+    duration : end of time.
+
+    References
+    ----------
+    FitzHugh (1961), Biophys. J. 1, 445; Takamoto et al. (2022), PDEBench, NeurIPS 35
+    (diffusion–reaction in two dimensions).
+    """
+    x, y = axes(2)
+    u, v = Field("u", x, y, T), Field("v", x, y, T)
+    first = Parameter("D_u", activator, positive=True)
+    second = Parameter("D_v", inhibitor, positive=True)
+    k = Parameter("k", threshold)
+    start = sp.cos(sp.pi * x) * sp.cos(2 * sp.pi * y) / 2
+    start += (sp.cos(3 * sp.pi * (y + 1) / 2) - sp.cos(sp.pi * (x + 1) / 2)) / 4
+    return PDE(
+        name="fitzhugh_nagumo",
+        equations=[
+            sp.Eq(u.diff(T), first * laplacian(u, (x, y)) + u - u**3 - k - v),
+            sp.Eq(v.diff(T), second * laplacian(v, (x, y)) + u - v),
+        ],
+        domain=Rectangle((x, y), (-1, -1), (1, 1)) * Time(T, 0, exact_number("duration", duration)),
+        conditions=[Initial(u, start), Initial(v, 0), Neumann(u, 0), Neumann(v, 0)],
+        description="FitzHugh–Nagumo reaction and diffusion between impermeable walls",
     )

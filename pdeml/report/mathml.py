@@ -12,7 +12,15 @@ from sympy.printing.mathml import MathMLPresentationPrinter
 from sympy.printing.precedence import PRECEDENCE
 
 from pdeml.domains import Box, Domain, SpaceTime
-from pdeml.operators.conditions import Condition, Dirichlet, Initial, Neumann, Periodic, Robin
+from pdeml.operators.conditions import (
+    Condition,
+    Dirichlet,
+    Flux,
+    Initial,
+    Neumann,
+    Periodic,
+    Robin,
+)
 
 
 class _Printer(MathMLPresentationPrinter):
@@ -123,6 +131,9 @@ def condition_markup(condition: Condition, domain: Domain) -> str:
             return f"{_equation(condition.derivative, condition.value)}{at}"
         case Dirichlet():
             return _equation(condition.field, condition.value) + _place(condition)
+        case Flux():
+            outflow = sp.Symbol(f"F_{condition.field.func.__name__}") * sp.Symbol("n")
+            return _equation(outflow, condition.value) + _place(condition)
         case Neumann():
             return _equation(normal, condition.value) + _place(condition)
         case Robin():

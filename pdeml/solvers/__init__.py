@@ -32,6 +32,9 @@ METHODS: dict[str, str] = {
     "chebyshev": "pdeml.solvers.chebyshev",
     "fem": "pdeml.solvers.fem",
     "pinn": "pdeml.solvers.pinn",
+    "lpinn": "pdeml.solvers.lpinn",
+    "pig": "pdeml.solvers.pig",
+    "deepxde": "pdeml.solvers.deepxde",
 }
 """Module of each method; it is imported when the method is used."""
 
@@ -92,6 +95,8 @@ def solve(
     UnsupportedProblem
         The method cannot lower the problem; the message names the term and other methods.
     """
+    if isinstance(getattr(problem, "opaque", None), str):
+        raise UnsupportedProblem(f"{method!r} needs the equation: {problem.opaque}")
     if not isinstance(problem, PDE):
         raise InvalidOption(
             f"problem={problem!r:.60} is no pdeml.PDE; declare one, or take one of the zoo: "
@@ -165,6 +170,9 @@ def _measure(solution: Solution, reference: str | Solution) -> None:
             other = _method(name).solve(problem)
         except DivergedError as failure:
             report.notes.append(f"the reference {name!r} diverged: {failure}")
+            continue
+        if other.report.converged is False:
+            report.notes.append(f"the reference {name!r} did not converge, so it is none")
             continue
         report.error, report.reference = solution.error(other), name
         worst = max(v for key, v in report.error.items() if key.startswith("l2_relative"))

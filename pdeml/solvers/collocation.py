@@ -23,50 +23,19 @@ from torch import Tensor
 from pdeml import engine
 from pdeml.domains import residual_adaptive
 from pdeml.errors import DivergedError, InvalidOption
-from pdeml.optim import LBFGS, LevenbergMarquardt, SSBroyden
+from pdeml.optim import LevenbergMarquardt
+from pdeml.optim.flat import FlatOptimizer
 from pdeml.progress import ProgressBar
+from pdeml.solvers.balancing import attention, balance, causal_gates, slice_losses, spread
 from pdeml.solvers.checkpoint import load_checkpoint, save_checkpoint
 from pdeml.solvers.objective import Objective, Term, Trial
 from pdeml.solvers.requirements import Requirement
+from pdeml.solvers.schedule import FIRST, OPTIMIZERS, Schedule
 
 VALIDATION_POINTS = 20_000
 """Fresh points on which a run is judged (pinn.md §2.9)."""
 
-FRESH_TO_TRAINED = 10.0
-"""A larger ratio of fresh to trained residual: the points were fitted, not the equation."""
-
-VIOLATION = 1e-3
-"""Largest accepted violation of a condition, relative to the size of the solution."""
-
-RELATIVE_RESIDUAL = 1e-2
-"""Largest accepted residual relative to the terms of the equation, in mean square."""
-
 CHECKPOINT_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How an objective is minimised.
-
-    Attributes
-    ----------
-    optimizer : after Adam: "ssbroyden", "lbfgs", "levenberg_marquardt" or None.
-    adam_steps, adam_rate, adam_betas : of the first stage, on points drawn anew every `cycle`
-        steps.
-    cycle : iterations on one set of points.
-    sampling : "rad", or a method of `Domain.sample`.
-    max_iterations : in all; None means until the time limit.
-    patience : cycles without a 5 % smaller validation loss after which the run ends.
-    """
-
-    optimizer: str | None = "ssbroyden"
-    adam_steps: int = 1000
-    adam_rate: float = 5e-3
-    adam_betas: tuple[float, float] = (0.99, 0.999)
-    cycle: int = 500
-    sampling: str = "rad"
-    max_iterations: int | None = 10_000
-    patience: int = 3
 
 
 @dataclass
@@ -115,13 +84,6 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-OPTIMIZERS: dict[str, Any] = {
-    "ssbroyden": SSBroyden,
-    "lbfgs": LBFGS,
-    "levenberg_marquardt": LevenbergMarquardt,
-}
-
-
 class Training:
     """Minimise the requirements over a trial solution.
 
@@ -136,6 +98,9 @@ class Training:
     checkpoint : path of the state file, written every 30 s and at the end.
     identity : what the checkpoint belongs to.
     progress : show a bar.
+    adapt : called after each cycle; may change the size of parameters in place, and returns whether
+        it did: the optimizer then starts anew.
+    explain : says, after a divergence, which part of the trial solution is not finite.
     """
 
     def __init__(
@@ -155,6 +120,8 @@ class Training:
         identity: str = "",
         progress: bool = False,
         title: str = "",
+        adapt: Callable[[Training], bool] | None = None,
+        explain: Callable[[], str] | None = None,
     ):
         self.trial, self.schedule = trial, schedule
         self.requirements = list(requirements)
@@ -164,6 +131,7 @@ class Training:
         self.time_limit = time_limit
         self.checkpoint, self.identity = checkpoint, identity
         self.progress, self.title = progress, title
+        self.adapt, self.explain = adapt, explain
         self.terms = [self._term(r, r.count, generator) for r in self.requirements]
         self.objective = Objective(trial, self.terms, unknowns, positive)
         # a fixed stream of its own, so that validation never shares a point with training
@@ -182,6 +150,8 @@ class Training:
             name: [] for name in ("iteration", "time", "loss", "validation", "error")
         }
         self.optimizer = self._optimizer()
+        self.gates = [torch.ones(schedule.time_slices) for _ in self.terms]
+        self._attend(evaluate=True)
 
     def _term(self, requirement: Requirement, count: int, generator: torch.Generator) -> Term:
         method = "uniform" if self.schedule.sampling == "rad" else self.schedule.sampling
@@ -204,7 +174,10 @@ class Training:
     def _restore(self, parameters: Sequence[Tensor]) -> None:
         with torch.no_grad():
             for target, source in zip(self.objective.parameters, parameters, strict=True):
-                target.copy_(source)
+                if target.shape == source.shape:
+                    target.copy_(source)
+                else:
+                    target.data, target.grad = source.clone(), None
 
     @property
     def _in_adam(self) -> bool:
@@ -213,21 +186,46 @@ class Training:
     def _optimizer(self) -> Any:
         parameters = self.objective.parameters
         if self._in_adam or self.schedule.optimizer is None:
-            return torch.optim.Adam(
-                parameters, lr=self.schedule.adam_rate, betas=self.schedule.adam_betas
+            return FIRST[self.schedule.first](
+                parameters, lr=self.schedule.rate(0), betas=self.schedule.adam_betas
             )
         return OPTIMIZERS[self.schedule.optimizer](parameters)
 
     def _step(self) -> float:
+        takes_closures = isinstance(self.optimizer, FlatOptimizer)
         if isinstance(self.optimizer, LevenbergMarquardt):
             loss = self.optimizer.step(self.objective.residual_and_jacobian)
-        elif isinstance(self.optimizer, torch.optim.Adam):
+        elif takes_closures:
+            loss = self.optimizer.step(self.objective.loss_and_gradient)
+        else:
             loss = self.objective.loss_and_gradient()
             if torch.isfinite(loss):
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.schedule.rate(self.iteration)
                 self.optimizer.step()
-        else:
-            loss = self.optimizer.step(self.objective.loss_and_gradient)
+                self._attend()
         return float(loss)
+
+    def _attend(self, evaluate: bool = False) -> None:
+        """Weight the points of the equations by their residuals at the last evaluation, or now."""
+        scheme = self.schedule.attention
+        for k, (term, requirement) in enumerate(zip(self.terms, self.requirements, strict=True)):
+            if scheme is None or not requirement.adaptive:
+                continue
+            if evaluate:
+                term.squares = term.residuals(self.objective.unknown_values()).square()
+            if scheme == "rba":
+                term.emphasis = attention(term.squares, term.emphasis)
+            else:
+                losses = slice_losses(term.points[:, -1], term.squares, len(self.gates[k]))
+                self.gates[k] = causal_gates(losses, self.schedule.causal_tolerance)
+                term.emphasis = spread(term.points[:, -1], self.gates[k])
+
+    def least_gate(self) -> float | None:
+        """The smallest causal gate, None where points are not gated."""
+        if self.schedule.attention != "causal":
+            return None
+        return min(float(gates.min()) for gates in self.gates)
 
     def validate(self) -> float:
         """Loss on fresh points; keeps the weights when it is the smallest so far."""
@@ -265,6 +263,21 @@ class Training:
             term.bind(points, extras)
         if hasattr(self.optimizer, "new_points"):
             self.optimizer.new_points()
+        if self.schedule.attention == "causal" and self._redraws:
+            # gates belong to slices of time, and outlive the points of one step
+            for term, requirement, gates in zip(
+                self.terms, self.requirements, self.gates, strict=True
+            ):
+                if requirement.adaptive:
+                    term.emphasis = spread(term.points[:, -1], gates)
+        else:
+            self._attend(evaluate=True)
+
+    @property
+    def _redraws(self) -> bool:
+        """Whether points are drawn within a cycle."""
+        redraw = self.schedule.redraw
+        return self._in_adam and redraw is not None and redraw < self.schedule.cycle
 
     def _record(self, loss: float, validation: float, error: float) -> None:
         row = (float(self.iteration), self.elapsed, loss, validation, error)
@@ -284,6 +297,9 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "points": [[term.points, list(term.extras)] for term in self.terms],
+            "weights": torch.tensor([term.weight for term in self.terms], dtype=torch.float64),
+            "emphases": [[] if t.emphasis is None else [t.emphasis] for t in self.terms],
+            "gates": self.gates,
             "history": {
                 name: torch.tensor(column, dtype=torch.float64)
                 for name, column in self.history.items()
@@ -299,6 +315,11 @@ class Training:
         self.generator.set_state(state["generator"])
         for term, (points, extras) in zip(self.terms, state["points"], strict=True):
             term.bind(points, extras)
+        for term, weight, emphasis in zip(
+            self.terms, state["weights"].tolist(), state["emphases"], strict=True
+        ):
+            term.weight, term.emphasis = weight, emphasis[0] if emphasis else None
+        self.gates = list(state["gates"])
         self.history = {name: column.tolist() for name, column in state["history"].items()}
         self.optimizer = self._optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
@@ -366,11 +387,17 @@ class Training:
                     self.elapsed = time.perf_counter() - start
                     self._record(loss, validation, error)
                     reason = self._plateau(validation, stalled)
-                    if self._stage_ends():
+                    adapted = self.adapt is not None and not reason and self.adapt(self)
+                    if self.schedule.weighting != "fixed":
+                        balance(self.objective, self.schedule.weighting, self.generator)
+                    if adapted or self._stage_ends():
                         self.optimizer = self._optimizer()
                     self._resample()
-                elif self.iteration % 20 == 0:
-                    self._record(loss, math.nan, math.nan)
+                else:
+                    if self.iteration % 20 == 0:
+                        self._record(loss, math.nan, math.nan)
+                    if self._redraws and self.iteration % (self.schedule.redraw or 1) == 0:
+                        self._resample()
                 if self.checkpoint is not None and time.perf_counter() - saved > CHECKPOINT_SECONDS:
                     self.elapsed = time.perf_counter() - start
                     self._save()
@@ -396,7 +423,7 @@ class Training:
 
     def _useful_threads(self) -> int:
         """One thread for quasi-Newton on narrow networks, torch's own number otherwise."""
-        widest = max(max(p.shape) for p in self.objective.parameters if p.dim())
+        widest = max((max(p.shape) for p in self.objective.parameters if p.dim()), default=1)
         narrow = self.device.type == "cpu" and widest <= NARROW
         jacobian = self.schedule.optimizer == "levenberg_marquardt"
         return 1 if narrow and not jacobian else torch.get_num_threads()
@@ -417,12 +444,15 @@ class Training:
         return f"{what} in {self.schedule.patience} cycles"
 
     def _diverged(self, loss: float, cause: DivergedError | None = None) -> NoReturn:
+        explanation = self.explain() if self.explain is not None else ""
+        culprit = f" {explanation}" if explanation else ""
         self._restore(self.best)
         self._save()
         kept = f" It is kept in {os.fspath(self.checkpoint)}." if self.checkpoint else ""
         raise DivergedError(
             f"the loss became {loss} at iteration {self.iteration}; the trial solution was set "
-            f"back to the best finite state.{kept} Try another seed or constraints='soft', or "
+            f"back to the best finite state.{kept}{culprit} Try another seed or "
+            "constraints='soft', or "
             "write the equation so that logarithms, roots and quotients stay in their range."
         ) from cause
 

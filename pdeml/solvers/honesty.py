@@ -11,12 +11,16 @@ import torch
 from torch import Tensor
 
 from pdeml import engine
+from pdeml.operators.jets import supports_jets
 from pdeml.operators.pde import PDE
 from pdeml.operators.residual import Residual
 from pdeml.solvers.collocation import Training
 from pdeml.solvers.constraints import time_of
-from pdeml.solvers.objective import Term
+from pdeml.solvers.determinacy import POINTS, Determinacy, determinacy
+from pdeml.solvers.exact import ExactField
+from pdeml.solvers.objective import Term, Trial
 from pdeml.solvers.requirements import Requirement, known_values
+from pdeml.solvers.resolution import unseen_change
 
 FRESH_TO_TRAINED = 10.0
 """A larger ratio of fresh to trained residual: the points were fitted, not the equation."""
@@ -26,6 +30,18 @@ VIOLATION = 1e-3
 
 RELATIVE_RESIDUAL = 1e-2
 """Largest accepted residual relative to the terms of its equation, in mean square."""
+
+UNSEEN = 0.05
+"""Largest accepted change of the solution between samples, relative to its range."""
+
+STEP = 0.05
+"""Largest accepted change of the solution by one least-squares step on fresh points."""
+
+SLACK = 1e-6
+"""Smallest accepted change of the residuals per change of the solution, both relative."""
+
+EXACT_DEFECT = 1e-6
+"""Largest accepted residual of a declared closed form relative to its terms."""
 
 
 @dataclass
@@ -37,9 +53,14 @@ class Honesty:
     trained, fresh : RMS residual over all equations.
     ratio : fresh to trained residual, of the worst equation.
     relative : residual relative to the terms of its equation, of the worst equation.
-    growth : ∫|r|dt relative to the field that the equation advances, of the worst equation; None
-        where no equation is of first order in time.
+    growth : ∫|r|dt (∬|r|dt² where the equation is of second order in time) relative to the field
+        that the equation advances, of the worst equation; None where none advances a field.
     violations : largest violation of each condition, relative to the size of its field.
+    unseen : change of the solution between samples, relative to its range, and along which axis.
+    determinacy : what a least-squares step says; None where it is not taken.
+    trivial : whether a steady nonlinear problem was answered by zero.
+    exact : residual of the declared closed form relative to its terms or fields, and of what; None
+        where there is none, or its derivatives are not known.
     """
 
     trained: float
@@ -48,6 +69,10 @@ class Honesty:
     relative: float
     growth: float | None
     violations: dict[str, float] = field(default_factory=dict)
+    unseen: tuple[float, str | None] = (0.0, None)
+    determinacy: Determinacy | None = None
+    trivial: bool = False
+    exact: tuple[float, str] | None = None
 
     def verdict(self) -> list[str]:
         """Reasons why the result is not to be trusted; empty where there are none."""
@@ -70,6 +95,30 @@ class Honesty:
         for name, value in self.violations.items():
             if not value <= VIOLATION:
                 reasons.append(f"condition {name!r} is violated by {value:.1e}")
+        if self.unseen[0] > UNSEEN:
+            reasons.append(
+                f"along {self.unseen[1]} the solution changes by {self.unseen[0]:.1e} of its range "
+                "between samples: a front that no residual on points can judge"
+            )
+        if self.determinacy is not None:
+            if not self.determinacy.slack >= SLACK:
+                reasons.append(
+                    "equations and conditions do not determine the solution: another one has the "
+                    f"same residuals (they differ by {self.determinacy.slack:.1e} of a change of "
+                    "the solution); fix a value, or a mean"
+                )
+            elif not self.determinacy.step <= STEP:
+                reasons.append(
+                    "one least-squares step on fresh points changes the solution by "
+                    f"{self.determinacy.step:.1e}: the residual is small, the error is not"
+                )
+        if self.trivial:
+            reasons.append("the solution is zero, which solves a homogeneous problem trivially")
+        if self.exact is not None and not self.exact[0] <= EXACT_DEFECT:
+            reasons.append(
+                f"the declared exact= misses {self.exact[1]} by {self.exact[0]:.1e}: an error "
+                "against it means nothing"
+            )
         return reasons
 
 
@@ -80,18 +129,19 @@ def examine(problem: PDE, training: Training, all_conditions: Sequence[Requireme
     trained, fresh = _rms(training.terms[0].residuals(values)), _rms(interior.residuals(values))
     scales, sizes = _scales(problem, interior, values)
     growth = [
-        float(fresh[k]) * time_of(problem).duration / slope / max(float(sizes[f]), 1e-300)
-        for k, f, slope in _evolutions(problem)
+        float(fresh[k]) * gain / max(float(sizes[f]), 1e-300) for k, f, gain in _evolutions(problem)
     ]
     generator = engine.generator(20_240_229)
-    violations = {}
+    violations, terms, field_scales = {}, [], []
     for requirement in all_conditions:
         draw = training.to_run(*requirement.draw(4000, generator, "uniform"))
         term = Term(requirement.name, requirement.residual, training.trial, *draw)
-        fields = {f for _, f in requirement.residual.entries}
-        size = max((float(sizes[f]) for f in fields), default=0.0)
+        size = _size(requirement, sizes)
         worst = float(term.residuals(values).abs().max())
         violations[requirement.name] = worst / max(size, 1e-300)
+        terms.append(_first(term))
+        field_scales.append(scales.new_full((1,), size))
+    steady = problem.time is None
     return Honesty(
         trained=float(trained.square().mean().sqrt()),
         fresh=float(fresh.square().mean().sqrt()),
@@ -99,7 +149,48 @@ def examine(problem: PDE, training: Training, all_conditions: Sequence[Requireme
         relative=_worst(fresh, scales),
         growth=max(growth, default=None, key=lambda g: math.inf if math.isnan(g) else g),
         violations=violations,
+        unseen=unseen_change(problem, training.trial, generator, interior.points),
+        determinacy=determinacy(
+            training.objective, [_first(interior), *terms], [scales, *field_scales], sizes
+        ),
+        trivial=steady and not bool(sizes.any()) and not interior.residual.is_linear,
+        exact=_exact_defect(problem, all_conditions, interior),
     )
+
+
+def _size(requirement: Requirement, sizes: Tensor) -> float:
+    """Size of the largest field that a condition speaks of."""
+    return max((float(sizes[f]) for f in {f for _, f in requirement.residual.entries}), default=0.0)
+
+
+def _first(term: Term) -> Term:
+    """The same residual on the first points."""
+    extras = [e[:POINTS] for e in term.extras]
+    return Term(term.name, term.residual, term.trial, term.points[:POINTS], extras)
+
+
+def _exact_defect(
+    problem: PDE, conditions: Sequence[Requirement], interior: Term
+) -> tuple[float, str] | None:
+    """The largest residual of the closed form, and of what it is one."""
+    if problem.exact is None or problem.unknowns:
+        return None
+    points = interior.points[:POINTS].cpu().double()
+    trial = Trial(ExactField(problem))
+    if not supports_jets(trial, points, interior.residual.streams):
+        return None
+    term = Term("equation", interior.residual, trial, points)
+    scales, sizes = _scales(problem, term, ())
+    found = [(_worst(_rms(term.residuals()), scales), "the equation")]
+    generator = engine.generator(1)
+    for requirement in conditions:
+        at, extras = requirement.draw(POINTS, generator, "uniform")
+        if not supports_jets(trial, at, requirement.residual.streams):
+            continue
+        defect = Term(requirement.name, requirement.residual, trial, at, extras).residuals()
+        size = max(_size(requirement, sizes), 1e-300)
+        found.append((float(defect.abs().max()) / size, f"condition {requirement.name!r}"))
+    return max(found, key=lambda f: math.inf if math.isnan(f[0]) else f[0])
 
 
 def _rms(columns: Tensor) -> Tensor:
@@ -113,16 +204,22 @@ def _worst(part: Tensor, whole: Tensor) -> float:
 
 
 def _evolutions(problem: PDE) -> list[tuple[int, int, float]]:
-    """(equation, field, |coefficient of ∂_t field|) for equations of first order in time."""
+    """(equation, field, error per residual) where an equation advances a field in time.
+
+    A residual r of  a ∂_t^m u = …  leaves an error of at most T^m/m! r/|a|, unless it grows.
+    """
     found = []
     for k, residual in enumerate(problem.residuals):
         expanded = sp.expand(residual)
         for f, unknown in enumerate(problem.fields):
-            if problem.time is None or problem.time_order(unknown) != 1:
+            order = problem.time_order(unknown)
+            if problem.time is None or order not in (1, 2):
                 continue
-            slope = expanded.coeff(sp.Derivative(unknown, problem.time)).subs(problem.values)
+            derivative = sp.Derivative(unknown, (problem.time, order))
+            slope = expanded.coeff(derivative).subs(problem.values)
             if slope != 0 and not slope.free_symbols:
-                found.append((k, f, abs(complex(slope))))
+                duration = time_of(problem).duration
+                found.append((k, f, duration**order / order / abs(complex(slope))))
     return found
 
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from pdeml.nn.gaussians import GaussianField
+from pdeml.operators.branches import BranchesPass
 from pdeml.operators.dense import Arena, DensePass, chunk_size
+from pdeml.operators.gaussians import GaussianPass
 from pdeml.operators.jets import Coefficient, Jet, Streams, nested_autograd, supports_jets
 from pdeml.operators.residual import Residual
 
@@ -64,6 +67,10 @@ class NetworkPass(Protocol):
     engine: str
     parameters: list[nn.Parameter]
 
+    def chunk(self, points: Tensor) -> int | None:
+        """Points that are taken at once; None for all of them."""
+        ...
+
     def forward(
         self, features: Tensor, coefficients: Sequence[Coefficient], arena: Arena
     ) -> tuple[Tensor, Any]: ...
@@ -71,6 +78,12 @@ class NetworkPass(Protocol):
     def backward(self, adjoint: Tensor, tape: Any, gradients: Sequence[Tensor]) -> None: ...
 
     def jacobian(self, adjoint: Tensor, tape: Any, rows: Tensor) -> None: ...
+
+
+def _narrow_chunk(parameters: Sequence[Tensor], streams: Streams, points: Tensor) -> int | None:
+    """As many points as keep the streams of the widest layer in the cache."""
+    width = max((p.shape[0] for p in parameters if p.dim() == 2), default=1)
+    return chunk_size(len(streams), width, points.element_size(), points.device)
 
 
 class AutogradPass:
@@ -81,7 +94,10 @@ class AutogradPass:
         self.streams = streams
         self.on_points = on_points
         self.engine = "nested autograd" if on_points else "jets with autograd reverse"
-        self.parameters = list(module.parameters())
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+
+    def chunk(self, points: Tensor) -> int | None:
+        return _narrow_chunk(self.parameters, self.streams, points)
 
     def forward(
         self, features: Tensor, coefficients: Sequence[Coefficient], arena: Arena
@@ -112,11 +128,18 @@ class AutogradPass:
 class _DenseNetworkPass(DensePass):
     engine = "Taylor mode, hand-written reverse"
 
+    def chunk(self, points: Tensor) -> int | None:
+        return _narrow_chunk(self.parameters, self.streams, points)
+
 
 def network_pass(trial: Trial, streams: Streams, points: Tensor) -> NetworkPass:
     """The fastest pass that the trial's network allows; which one is logged."""
     if DensePass.accepts(trial.network):
         return _DenseNetworkPass(trial.network, streams)
+    if BranchesPass.accepts(trial.network):
+        return BranchesPass(trial.network, streams)
+    if isinstance(trial.network, GaussianField) and isinstance(trial.embedding, nn.Identity):
+        return GaussianPass(trial.network, streams)
     jets = supports_jets(trial, points, streams)
     chosen = AutogradPass(trial.network if jets else trial, streams, on_points=not jets)
     logger.info("%s: %s", type(trial.network).__name__, chosen.engine)
@@ -134,6 +157,11 @@ class Term:
     points : (n, d).
     extras : values per point of the residual's extra symbols, each (n,).
     weight : w of this term.
+
+    Attributes
+    ----------
+    emphasis : factors γ of the squared residuals, (n,), or None: the term is w mean γ r².
+    squares : r² at the last evaluation of loss and gradient, (n, equations).
     """
 
     def __init__(
@@ -158,6 +186,8 @@ class Term:
         streams = residual.streams
         self.points = points
         self.extras = list(extras)
+        self.emphasis: Tensor | None = None
+        self.squares = points.new_zeros((len(points), residual.count))
         self.coefficients = residual.coefficients(points)
         on_points = isinstance(self.network, AutogradPass) and self.network.on_points
         features, lifts, transfers = [], [], []
@@ -186,18 +216,13 @@ class Term:
     def engine(self) -> str:
         return self.network.engine
 
-    def _chunks(self, arena_width: int) -> list[tuple[slice, list[Coefficient]]]:
+    def _chunks(self) -> list[tuple[slice, list[Coefficient]]]:
         n = self.points.shape[0]
-        size = chunk_size(
-            len(self.residual.streams), arena_width, self.points.element_size(), self.points.device
-        )
+        size = self.network.chunk(self.points)
         count = 1 if size is None else math.ceil(n / size)
         bounds = [round(i * n / count) for i in range(count + 1)]
         parts = [slice(a, b) for a, b in itertools.pairwise(bounds)]
         return [(part, self._coefficients(part)) for part in parts]
-
-    def _width(self) -> int:
-        return max((p.shape[0] for p in self.network.parameters if p.dim() == 2), default=1)
 
     def _fields(self, streams: Tensor, part: slice) -> Tensor:
         """Streams of the trial solution that the residual reads, from those of the network."""
@@ -220,7 +245,7 @@ class Term:
         arena = Arena()
         found = []
         with torch.no_grad():
-            for part, coefficients in self._chunks(self._width()):
+            for part, coefficients in self._chunks():
                 arena.reset()
                 features = self.features[:, part].contiguous()
                 streams, _ = self.network.forward(features, coefficients, arena)
@@ -229,6 +254,20 @@ class Term:
                 found.append(self.residual(u, self.points[part], unknowns, extras))
         return torch.cat(found)
 
+    def _sweep(
+        self, unknowns: Sequence[Tensor], arena: Arena
+    ) -> Iterator[tuple[slice, Tensor, Any, Any, Any, Any]]:
+        """Chunk by chunk: where, streams, residuals, their partials and sensitivities, the tape."""
+        for part, coefficients in self._chunks():
+            arena.reset()
+            features = self.features[:, part].contiguous()
+            streams, tape = self.network.forward(features, coefficients, arena)
+            u = self._fields(streams, part)
+            residuals, partials, sensitivities = self.residual.with_partials(
+                u, self.points[part], unknowns, [e[part] for e in self.extras]
+            )
+            yield part, u, residuals, partials, sensitivities, tape
+
     def accumulate(
         self,
         unknowns: Sequence[Tensor],
@@ -236,26 +275,37 @@ class Term:
         unknown_gradients: Sequence[Tensor],
         arena: Arena,
     ) -> Tensor:
-        """Mean square of the residuals, (equations,); adds the gradient of weight·Σ means."""
+        """Mean of γ r², (equations,); adds the gradient of weight·Σ means."""
         n = self.points.shape[0]
         total = self.points.new_zeros(self.residual.count)
+        scale = 2.0 * self.weight / n
         with torch.no_grad():
-            for part, coefficients in self._chunks(self._width()):
-                arena.reset()
-                features = self.features[:, part].contiguous()
-                streams, tape = self.network.forward(features, coefficients, arena)
-                u = self._fields(streams, part)
-                residuals, partials, sensitivities = self.residual.with_partials(
-                    u, self.points[part], unknowns, [e[part] for e in self.extras]
-                )
+            for part, u, residuals, partials, sensitivities, tape in self._sweep(unknowns, arena):
                 adjoint = torch.zeros_like(u)
                 for k, r in enumerate(residuals):
-                    total[k] += r.dot(r)
-                    self._seed(adjoint, partials[k], (2.0 * self.weight / n) * r)
+                    self.squares[part, k] = r * r
+                    held = r if self.emphasis is None else self.emphasis[part] * r
+                    total[k] += held.dot(r)
+                    self._seed(adjoint, partials[k], scale * held)
                     for gradient, s in zip(unknown_gradients, sensitivities[k], strict=True):
-                        gradient += (2.0 * self.weight / n) * (r * s).sum()
+                        gradient += scale * (held * s).sum()
                 self.network.backward(self._pull(adjoint, part), tape, gradients)
         return total / n
+
+    def pull_back(
+        self,
+        vectors: Tensor,
+        unknowns: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        arena: Arena,
+    ) -> None:
+        """Add Jᵀv to `gradients`, J = ∂r/∂θ without weights, for v (n, equations)."""
+        with torch.no_grad():
+            for part, u, residuals, partials, _, tape in self._sweep(unknowns, arena):
+                adjoint = torch.zeros_like(u)
+                for k in range(len(residuals)):
+                    self._seed(adjoint, partials[k], vectors[part, k])
+                self.network.backward(self._pull(adjoint, part), tape, gradients)
 
     def _seed(self, adjoint: Tensor, partials: Sequence[Any], scale: Any) -> None:
         rows = self.residual.rows
@@ -264,30 +314,25 @@ class Term:
                 adjoint[rows.index(stream), :, field] += partial * scale
 
     def jacobian(self, unknowns: Sequence[Tensor], rows: Tensor | None, parameters: int) -> Tensor:
-        """Weighted residuals √(w/n)·r, (n·equations,), by point; fills their Jacobian `rows`."""
+        """Weighted residuals √(wγ/n)·r, (n·equations,), by point; fills their Jacobian `rows`."""
         n, k_all = self.points.shape[0], self.residual.count
         scale = math.sqrt(self.weight / n)
+        scales = None if self.emphasis is None else scale * self.emphasis.sqrt()
         found = self.points.new_empty((n, k_all))
-        arena = Arena()
         with torch.no_grad():
-            for part, coefficients in self._chunks(self._width()):
-                arena.reset()
-                features = self.features[:, part].contiguous()
-                streams, tape = self.network.forward(features, coefficients, arena)
-                u = self._fields(streams, part)
-                residuals, partials, sensitivities = self.residual.with_partials(
-                    u, self.points[part], unknowns, [e[part] for e in self.extras]
-                )
+            for part, u, residuals, partials, sensitivities, tape in self._sweep(unknowns, Arena()):
+                held = scale if scales is None else scales[part]
                 for k, r in enumerate(residuals):
-                    found[part, k] = scale * r
+                    self.squares[part, k] = r * r
+                    found[part, k] = held * r
                     if rows is None:
                         continue
                     adjoint = torch.zeros_like(u)
-                    self._seed(adjoint, partials[k], scale)
+                    self._seed(adjoint, partials[k], held)
                     target = rows.view(n, k_all, -1)[part, k]
                     self.network.jacobian(self._pull(adjoint, part), tape, target[:, :parameters])
                     for j, s in enumerate(sensitivities[k]):
-                        target[:, parameters + j] = scale * s
+                        target[:, parameters + j] = held * s
         return found.reshape(-1)
 
 
@@ -325,10 +370,10 @@ class Objective:
         self.terms = list(terms)
         self.unknowns = list(unknowns)
         self.positive = list(positive)
-        self.network_parameters = list(trial.network.parameters())
+        self.network_parameters = [p for p in trial.network.parameters() if p.requires_grad]
         self.parameters = [*self.network_parameters, *self.unknowns]
         self.losses: dict[str, float] = {}
-        self._arena = Arena()
+        self.arena = Arena()
 
     @property
     def count(self) -> int:
@@ -351,7 +396,7 @@ class Objective:
         unknown_gradients = [p.grad for p in self.unknowns if p.grad is not None]
         means = []
         for term in self.terms:
-            means.append(term.accumulate(values, gradients, unknown_gradients, self._arena))
+            means.append(term.accumulate(values, gradients, unknown_gradients, self.arena))
         for gradient, value, positive in zip(unknown_gradients, values, self.positive, strict=True):
             if positive:
                 gradient.mul_(value)

@@ -35,6 +35,7 @@ class Report:
     fresh_points : number of the latter, on which nothing was trained.
     violations : largest violation per condition.
     min_causal_gate : smallest weight of causal training; near 1 when all times are trained.
+    min_jacobian : smallest det ∂X/∂ξ of characteristics; they cross where it is zero.
     dtype, device, engine : what computed it.
     wall_time : in seconds.
     iterations : optimizer iterations or time steps.
@@ -54,6 +55,7 @@ class Report:
     fresh_points: int = 0
     violations: dict[str, float] = field(default_factory=dict)
     min_causal_gate: float | None = None
+    min_jacobian: float | None = None
     dtype: str = "float64"
     device: str = "cpu"
     engine: str = ""
@@ -84,6 +86,8 @@ class Report:
         rows += [(f"violation {name}", f"{value:.2e}") for name, value in self.violations.items()]
         if self.min_causal_gate is not None:
             rows.append(("smallest causal gate", f"{self.min_causal_gate:.3f}"))
+        if self.min_jacobian is not None:
+            rows.append(("smallest Jacobian", f"{self.min_jacobian:.4g}"))
         rows += [
             ("iterations", str(self.iterations)),
             ("parameters", str(self.parameters_count)),

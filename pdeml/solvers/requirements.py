@@ -13,7 +13,7 @@ from torch import Tensor
 from pdeml.domains import SpaceTime
 from pdeml.errors import InvalidDataset, InvalidOption
 from pdeml.operators.expressions import Program
-from pdeml.operators.pde import PDE, Dirichlet, Initial, Neumann, Robin
+from pdeml.operators.pde import PDE, Dirichlet, Flux, Initial, Neumann, Robin
 from pdeml.operators.residual import Residual
 
 Draw = Callable[[int, torch.Generator, str], tuple[Tensor, list[Tensor]]]
@@ -88,6 +88,11 @@ def condition_requirements(
                 )
             case Dirichlet():
                 expression = unknown - condition.value
+            case Flux():
+                form = problem.weak_form()
+                flux = form.equations[form.fields.index(unknown)].flux
+                outflow = (f * n for f, n in zip(flux, normals, strict=True))
+                expression = sp.Add(*outflow) - condition.value
             case Neumann():
                 expression = slope - condition.value
             case Robin():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pdeml import engine
 from pdeml.domains import Box, SpaceTime
 from pdeml.errors import InvalidOption
+from pdeml.nn.gaussians import GaussianField, Gaussians
 from pdeml.operators import jets
 from pdeml.solvers.report import Estimate, Report
 
@@ -176,6 +177,62 @@ class Solution:
         out = torch.cat(parts).cpu()
         return out.to(torch.complex128 if out.is_complex() else torch.float64)
 
+    # ------------------------------------------------------------------------------- functionals
+
+    def evaluate(self, expression: Any, points: Tensor) -> Tensor:
+        """An expression of coordinates, parameters, fields and their derivatives at points.
+
+        Parameters
+        ----------
+        expression : SymPy expression, such as ``u.diff(x)**2 + u``.
+        points : (N, d), columns in the order of ``problem.coordinates``.
+
+        Returns
+        -------
+        (N,) in float64 on the CPU.
+
+        Raises
+        ------
+        InvalidOption
+            The expression holds something else.
+        """
+        from pdeml.solvers import functionals
+
+        return functionals.evaluated(self, [expression], self._points(points))[:, 0]
+
+    def integral(
+        self, expression: Any, on: Any = None, *, boundary: bool = False, **options: Any
+    ) -> float:
+        """Integral of an expression of the fields; see `pdeml.solvers.functionals.integral`."""
+        from pdeml.solvers import functionals
+
+        return functionals.integral(self, expression, on, boundary=boundary, **options)
+
+    def flux(self, field: Any, on: Any = None, *, time: float | None = None) -> float:
+        """Flux of a field's equation through the boundary; see `pdeml.solvers.functionals.flux`.
+
+        Drag, lift, reaction forces, heat flow.
+        """
+        from pdeml.solvers import functionals
+
+        return functionals.flux(self, field, on, time=time)
+
+    @property
+    def gaussians(self) -> Gaussians:
+        """Means, covariances and weights of a solution by "pig", in units of the coordinates.
+
+        Raises
+        ------
+        InvalidOption
+            The solution is none of Gaussians.
+        """
+        network = getattr(self.field, "network", None)
+        if not isinstance(network, GaussianField):
+            raise InvalidOption(
+                f'A solution by "{self.method}" has no Gaussians; solve the problem by "pig".'
+            )
+        return network.gaussians()
+
     # ------------------------------------------------------------------------------- comparison
 
     def error(
@@ -292,12 +349,32 @@ class Solution:
         """Draw every field; with a reference, that too and the logarithm of the difference.
 
         One coordinate gives lines, two a colour map (space–time with snapshots), more a slice
-        through the centre of the box.
+        through the centre of the box. A solution by "fem" in a plane domain that is no box is drawn
+        on its triangles.
         """
         from pdeml import plots
+        from pdeml.solvers import fem
 
+        round_or_cut = len(self.problem.space_coordinates) == 2 and not _is_box(self.problem.domain)
+        if round_or_cut and isinstance(self.field, fem.FiniteElementField):
+            return fem.plot(self, reference)
         pair = self._pictures(reference)
         return plots.figure(*pair)
+
+    def plot_gaussians(self, axes: Any = None) -> matplotlib.figure.Figure:
+        """Draw the Gaussians of a solution by "pig" over its first field.
+
+        An ellipse is the curve of one standard deviation; its opacity is the weight. Of more than
+        two coordinates a slice through the centre of the box is drawn, with the Gaussians that
+        reach it.
+
+        Parameters
+        ----------
+        axes : a matplotlib axes to draw in; a new figure by default.
+        """
+        from pdeml.solvers import gaussian_picture
+
+        return gaussian_picture.draw(self, axes)
 
     def animate(
         self, path: str | os.PathLike[str] | None = None, reference: Solution | None = None
@@ -354,6 +431,9 @@ class Solution:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one HDF5 file, whole or not at all; `pdeml.load` reads it.
 
+        A solution by "fem" is written for ParaView where the path ends in ``.xdmf``, ``.pvd``,
+        ``.bp`` or ``.vtkhdf``; see `pdeml.solvers.fem.export`.
+
         Raises
         ------
         OutputError
@@ -361,6 +441,11 @@ class Solution:
         """
         from pdeml.solvers import storage
 
+        if Path(path).suffix.lower() in (".xdmf", ".pvd", ".bp", ".vtkhdf"):
+            from pdeml.solvers.fem.export import export
+
+            export(self, path)
+            return
         storage.write(self, path)
 
 

@@ -48,4 +48,4 @@ def test_table_shows_every_case():
 def test_machine_is_described():
     found = describe_machine()
     assert found["processor"] and found["torch"] == torch.__version__
-    assert set(SUITES) == {"pinn-step", "spectral"}
+    assert {"pinn-step", "spectral"} <= set(SUITES)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pdeml.domains import Box, Interval, Mesh, Rectangle, Surface
-from pdeml.errors import InvalidMesh, InvalidOption, OutputError, PdemlError
-from tests.domains.meshes import annulus, delaunay, disk, spiky, symbols, x, y, z
+from pdeml.errors import InvalidMesh, InvalidOption, OutputError
+from tests.domains.meshes import annulus, delaunay, disk, spiky, x, y, z
 
 MESHES = Path(__file__).parents[2] / "meshes"
 
@@ -372,7 +372,7 @@ PLAIN = """<!DOCTYPE Xdmf SYSTEM "Xdmf.dtd" []>"""
         ("s.h5:", "link.h5:", "same folder"),
         ("s.h5:", "below/s.h5:", "same folder"),
         ("s.h5:", "none.h5:", "not beside it"),
-        ("s.h5:", "s.xdmf:", "cannot be read"),
+        ("s.h5:", "s.xdmf:", "not a readable HDF5 file"),
         ("s.h5:/Mesh/mesh/topology", "s.h5:/Mesh/mesh", "no data set"),
         ("s.h5:/Mesh/mesh/topology", "s.h5:/Mesh/mesh/geometry/x", "no data set"),
         ("s.h5:/Mesh/mesh/topology", "s.h5:/Mesh/../../x", "no data set"),
@@ -432,20 +432,16 @@ def linked(kind):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (virtual, "from elsewhere"),
-        (external, "from elsewhere"),
-        (unwritten, "stores few"),
-        (linked(h5py.SoftLink("/elsewhere")), "link to elsewhere"),
-        (linked(h5py.ExternalLink("other.h5", "/x")), "link to elsewhere"),
+        (virtual, "virtual data set"),
+        (external, "external storage"),
+        (unwritten, "repeated"),
+        (linked(h5py.SoftLink("/nowhere")), "leads nowhere"),
+        (linked(h5py.ExternalLink("other.h5", "/x")), "external link"),
         (lambda f, n: f.create_dataset(n, data=np.zeros((2, 3), "S3")), "not numbers"),
         (lambda f, n: f.create_dataset(n, data=np.zeros((2, 3))), "not numbers"),
         (lambda f, n: f.create_dataset(n, data=np.zeros((3, 3), int)), "shape"),
         (lambda f, n: f.create_dataset(n, data=np.full((2, 3), 9)), "from 0 to 3"),
         (lambda f, n: f.create_dataset(n, data=np.full((2, 3), -1)), "from 0 to 3"),
-        (
-            lambda f, n: f.create_dataset(n, data=np.zeros((2, 3), int), compression="lzf"),
-            "unknown filter",
-        ),
     ],
 )
 def test_hostile_hdf5(tmp_path, change, message):
@@ -480,7 +476,7 @@ def test_damage_of_the_arrays_is_seen(tmp_path):
         (MSH_2, "20 1 0 0", "10 1 0 0", "repeated"),
         (MSH_2, "20 1 0 0", "20 1 0 1", "must be zero"),
         (MSH_2, "20 1 0 0", "20 nan 0 0", "finite"),
-        (MSH_2, "20 1 0 0", "nan 1 0 0", "does not hold"),
+        (MSH_2, "20 1 0 0", "nan 1 0 0", "has a fraction"),
         (MSH_2, "5 2 2 9 1 10 30 40", "5 3 2 9 1 10 20 30 40", "type 3"),
         (MSH_2, "5 2 2 9 1 10 30 40", "5 4 2 9 1 10 20 30 40", "dimension 3"),
         (MSH_2, "5 2 2 9 1 10 30 40", "5 2 99999 9 1 10 30 40", "more are declared"),
@@ -513,52 +509,6 @@ def test_tags_that_number_the_cells(tmp_path):
     (tmp_path / "a.msh").write_text("\n".join(lines))
     with pytest.raises(InvalidMesh, match="1801 parts or regions"):
         Mesh.read(tmp_path / "a.msh", (x, y))
-
-
-def mutated(data, generator):
-    """One of: bytes changed, a slice removed, doubled, or the end cut off."""
-    data = bytearray(data)
-    start, stop = np.sort(generator.integers(0, len(data), 2)).tolist()
-    match generator.integers(4):
-        case 0:
-            for place in generator.integers(0, len(data), generator.integers(1, 8)):
-                data[place] = generator.integers(256)
-        case 1:
-            del data[start : min(stop, start + 40)]
-        case 2:
-            data[start:start] = data[start : start + 40]
-        case 3:
-            del data[stop:]
-    return bytes(data)
-
-
-@pytest.mark.parametrize("kind", ["msh 2", "msh 4", "xdmf", "hdf5", "stl text", "stl binary"])
-def test_mutated_files_are_read_or_refused(tmp_path, kind):
-    """Whatever is in a file: a valid mesh, or an error of the one kind."""
-    data = {
-        "msh 2": MSH_2.encode(),
-        "msh 4": MSH_4.encode(),
-        "xdmf": DOLFINX.encode(),
-        "stl text": as_text(spiky(6)),
-        "stl binary": as_binary(spiky(6)),
-    }
-    path = dolfinx(tmp_path)
-    data["hdf5"] = (tmp_path / "s.h5").read_bytes()
-    if kind != "xdmf" and kind != "hdf5":
-        path = tmp_path / f"a.{kind[:3]}"
-    target = tmp_path / "s.h5" if kind == "hdf5" else path
-    read, coordinates = (Surface.read, symbols(3)) if "stl" in kind else (Mesh.read, symbols(2))
-    generator = np.random.default_rng(0)
-    refused = 0
-    for _ in range(60 if kind == "hdf5" else 250):
-        target.write_bytes(mutated(data[kind], generator))
-        try:
-            assert read(path, coordinates).volume > 0
-        except InvalidMesh:
-            refused += 1
-        except PdemlError as error:
-            pytest.fail(f"{error!r}")
-    assert refused > 20
 
 
 # The files of this repository

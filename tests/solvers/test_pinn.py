@@ -13,6 +13,7 @@ from pdeml.nn.networks import ModifiedMLP
 from pdeml.operators.expressions import evaluate
 from pdeml.operators.pde import PDE, Field, Initial, Periodic
 from pdeml.solvers import pinn
+from pdeml.solvers.run import unknown_parameters
 
 x, t = sp.symbols("x t", real=True)
 
@@ -192,5 +193,5 @@ def test_complex_field_is_refused_with_the_mend():
 
 def test_positive_unknown_stays_positive_in_the_objective():
     problem = problems.burgers(nu=0.05).with_unknown(nu=1e-3)
-    unknowns, positive = pinn._unknowns(problem, torch.device("cpu"), torch.float64)
+    unknowns, positive = unknown_parameters(problem, torch.device("cpu"), torch.float64)
     assert positive == [True] and float(unknowns[0].detach()) == pytest.approx(math.log(1e-3))

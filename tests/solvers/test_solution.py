@@ -408,3 +408,20 @@ def test_solutions_of_different_domains_are_not_compared():
 def test_a_name_in_place_of_a_problem_is_named():
     with pytest.raises(InvalidOption, match=r"pdeml\.problems\.burgers"):
         solvers.solve("burgers", "pinn")
+
+
+def test_a_reference_that_did_not_converge_is_none(monkeypatch):
+    """The next method is asked, and a note says why."""
+    problem = problems.heat(1)
+    kept, wrong = exact.solve, []
+
+    def failed(problem, **options):
+        solution = kept(problem, **options)
+        solution.report.converged = False
+        wrong.append(solution)
+        return solution
+
+    monkeypatch.setattr(exact, "solve", failed)
+    solution = solvers.solve(problem, "fem", h=1 / 4, dt=1 / 4, reference="exact")
+    assert wrong and solution.report.reference == "self-convergence"
+    assert "the reference 'exact' did not converge, so it is none" in solution.report.notes

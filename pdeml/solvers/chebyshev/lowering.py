@@ -10,12 +10,10 @@ Z'), so that one program gives residuals and their exact partial derivatives:
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import sympy as sp
 import torch
 from sympy.core.function import AppliedUndef
@@ -23,12 +21,14 @@ from sympy.core.function import AppliedUndef
 from pdeml.domains import Box, SpaceTime
 from pdeml.errors import UnsupportedProblem
 from pdeml.operators.expressions import Program
-from pdeml.operators.pde import PDE, Dirichlet, Initial, Neumann, Robin
+from pdeml.operators.matching import matched
+from pdeml.operators.pde import PDE, Dirichlet, Flux, Initial, Neumann, Robin
 from pdeml.operators.residual import multi_index
 from pdeml.solvers.chebyshev.grid import Index
 from pdeml.solvers.options import check_parameters
 
 PROBES = 64  # points of a face at which a relation is tried
+NEVER = -1e6  # conditions stand in place of the equation of their field, which must hold it
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def lower(problem: PDE) -> Lowered:
     _check_rates(problem, rows, symbols)
 
     equations: list[sp.Expr] = [sp.Integer(0)] * len(components)
-    for field, equation in enumerate(_assigned(problem)):
+    for field, equation in enumerate(matched(problem, absent=NEVER)):
         if field in velocity:
             equations[velocity[field]] = rows[equation]
             equations[field] = symbol(field, here, True) - symbol(velocity[field], here)
@@ -172,8 +172,13 @@ def lower(problem: PDE) -> Lowered:
 
     faces: list[FaceRow] = []
     for condition in problem.conditions:
-        if not isinstance(condition, Dirichlet | Neumann | Robin):
+        if not isinstance(condition, Dirichlet | Neumann | Flux | Robin):
             continue
+        if isinstance(condition, Flux):
+            raise UnsupportedProblem(
+                f'"chebyshev" takes no flux condition such as {condition!r}; declare the slope by '
+                'Neumann, or use "fem" or "pinn".'
+            )
         field = fields.index(condition.field)
         for axis, side in _sides(problem, condition):
             normal = tuple(int(a == axis) for a in range(len(here)))
@@ -240,28 +245,6 @@ def _check_rates(problem: PDE, rows: Sequence[sp.Expr], symbols: Mapping[Entry, 
                 f'"chebyshev" needs equations that are linear in the highest time derivative, but '
                 f"{equation.lhs} = {equation.rhs} is not. Use {others(problem)}."
             )
-
-
-def _assigned(problem: PDE) -> list[int]:
-    """The equation of each field: the one that holds its highest derivatives."""
-    from scipy.optimize import linear_sum_assignment
-
-    score = np.full((len(problem.fields), len(problem.residuals)), -1e6)
-    for (i, field), (j, residual) in itertools.product(
-        enumerate(problem.fields), enumerate(problem.residuals)
-    ):
-        if not residual.has(field):
-            continue
-        found = [
-            multi_index(d, problem.coordinates)
-            for d in residual.atoms(sp.Derivative)
-            if d.expr == field
-        ]
-        order = problem.time_order(field)
-        evolves = order > 0 and any(index[-1] == order for index in found)
-        space = len(problem.space_coordinates)
-        score[i, j] = 100 * evolves + max((sum(index[:space]) for index in found), default=0)
-    return linear_sum_assignment(score, maximize=True)[1].tolist()
 
 
 def _sides(problem: PDE, condition: Any) -> list[tuple[int, int]]:

@@ -13,7 +13,8 @@ from pdeml.errors import MissingDependency
 
 MISSING = (
     "FEM needs DOLFINx: pip install dolfinx-solver-real (Linux x86-64, Python >= 3.12) or "
-    "conda install -c conda-forge fenics-dolfinx"
+    'conda install -c conda-forge fenics-dolfinx; without it, backend="scipy" solves steady '
+    "problems with elements of degree 1 and 2"
 )
 
 
@@ -34,6 +35,10 @@ def load() -> Any:
     if not os.path.isdir("/sys/class/infiniband"):
         # without InfiniBand, other RDMA devices of a host can kill MPI at its start
         os.environ.setdefault("UCX_TLS", "self,sm,tcp")
+    if int(os.environ.get("MPI_LOCALNRANKS", 1)) > (os.cpu_count() or 1):
+        # MPICH waits by spinning; with more ranks than cores it must give the others theirs
+        os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
+        os.environ.setdefault("MPIR_CVAR_POLLS_BEFORE_YIELD", "10")
     try:
         if importlib.util.find_spec("dolfinx_solver"):
             importlib.import_module("dolfinx_solver")  # loads MPI, so it comes first

@@ -10,6 +10,7 @@ from typing import Any
 import sympy as sp
 
 from pdeml.errors import UnsupportedProblem
+from pdeml.operators.pde import PDE
 from pdeml.operators.printing import text
 from pdeml.solvers.fem import backend
 
@@ -59,6 +60,19 @@ class Translator:
         for value, condition in reversed(pairs[:-1]):
             result = ufl.conditional(self(condition), self(value), result)
         return result
+
+
+def separated(expression: sp.Expr, problem: PDE) -> tuple[sp.Expr, sp.Expr]:
+    """A product as two: what does not depend on time, and what depends on time alone.
+
+    The latter is 1 where there is no such product.
+    """
+    if problem.time not in expression.free_symbols:
+        return expression, sp.S.One
+    still, factor = expression.as_independent(problem.time, as_Add=False)
+    if factor.has(*problem.space_coordinates):
+        return expression, sp.S.One
+    return still, factor
 
 
 def _functions(ufl: Any) -> dict[str, Callable[..., Any]]:

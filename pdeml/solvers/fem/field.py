@@ -200,9 +200,7 @@ class FiniteElementField(nn.Module):
         frames, steps = self._frames(points)
         columns: list[Tensor] = [points] * len(self.degrees)
         for p in sorted(set(self.degrees)):
-            shapes = _powers(weights, p) @ torch.linalg.inv(
-                _powers(getattr(self, f"reference_{p}"), p)
-            )
+            shapes = shape_functions(weights, getattr(self, f"reference_{p}"), p)
             dofs = getattr(self, f"dofs_{p}")[held]
             found = self._sums(getattr(self, f"values_{p}"), dofs, shapes, frames, steps, 0)
             if self.frames:
@@ -248,6 +246,11 @@ def _barycentric(points: Tensor, origins: Tensor, inverses: Tensor) -> Tensor:
     """Barycentric coordinates (N, d + 1) of points in simplices."""
     inner = (inverses * (points - origins)[:, None]).sum(2)
     return torch.cat([1 - inner.sum(1, keepdim=True), inner], dim=1)
+
+
+def shape_functions(points: Tensor, reference: Tensor, degree: int) -> Tensor:
+    """Lagrange shape functions of the nodes `reference` (n, d) at local points (N, d), (N, n)."""
+    return _powers(points, degree) @ torch.linalg.inv(_powers(reference, degree))
 
 
 def _powers(points: Tensor, degree: int) -> Tensor:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pdeml.errors import InvalidOption
 from pdeml.operators.conditions import Initial
-from pdeml.solvers.fem.system import System, put, taken
+from pdeml.solvers.fem.system import System, taken
+from pdeml.solvers.fem.trajectory import Record, Trajectory
 
 ORDERS = {"bdf2": 2, "theta": 2, "sdirk4": 4}
-STORED = 2_000_000  # numbers of all stored states of a rank
+COARSEST = 16  # steps of the level from which others are made by halving
 START = 1e-4  # of a step: the backward difference that gives the rate at the start
+
+Notify = Callable[[float, float, int], None]
+"""Called after every step with the time, the size of the step and the number of steps so far."""
 
 # Hairer, Wanner (1996), Solving ODEs II, table IV.6.5: SDIRK of order 4, L-stable, γ = 1/4
 GAMMA = 1 / 4
@@ -25,6 +31,7 @@ WEIGHTS = (
     (371 / 1360, -137 / 2720, 15 / 544),
     (25 / 24, -49 / 48, 125 / 16, -85 / 12),
 )
+DEFECT = (-3 / 16, -27 / 32, 25 / 32, 0.0, 1 / 4)  # weights minus those of the embedded order 3
 
 
 @dataclass
@@ -36,15 +43,6 @@ class State:
     second: np.ndarray
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """Stored states: times (F,), values and rates (F, nodes of all fields of this rank)."""
-
-    times: np.ndarray
-    values: np.ndarray
-    rates: np.ndarray
-
-
 class March:
     """Steps of one scheme.
 
@@ -53,9 +51,10 @@ class March:
         R(s, U, (U − B)/τ, ((U − B)/τ − C)/τ) = 0.
 
     Backward Euler has B = u_n, τ = dt; the θ scheme B = u_n + (1 − θ) dt u_n', τ = θ dt; BDF2
-    B = (4 u_n − u_{n−1})/3, τ = 2dt/3, after a step of backward Euler; a diagonally implicit
-    Runge–Kutta stage B = u_n + dt Σ_j a_ij k_j, τ = γ dt. C is made like B from the velocities. The
-    trapezoidal rule (θ = 1/2) is Newmark's method with β = 1/4, γ = 1/2 for a second order.
+    B = ((1 + ω)² u_n − ω² u_{n−1})/(1 + 2ω), τ = (1 + ω)/(1 + 2ω) dt, ω the ratio of dt to the step
+    before, after a step of backward Euler; a diagonally implicit Runge–Kutta stage
+    B = u_n + dt Σ_j a_ij k_j, τ = γ dt. C is made like B from the velocities. The trapezoidal rule
+    (θ = 1/2) is Newmark's method with β = 1/4, γ = 1/2 for a second order.
 
     Parameters
     ----------
@@ -88,10 +87,8 @@ class March:
     def stage(self, time: float, tau: float, base: State, guess: np.ndarray) -> State:
         """Solve one stage; `base` holds B as its value and C as its rate."""
         system = self.system
-        put(system.bases, base.value, self.space)
-        put(system.velocities, base.rate, self.space)
         system.set_states(guess)
-        system.solve(time, tau)
+        system.solve(time, tau, base.value, base.rate)
         value = taken(system.states, self.space)
         rate = (value - base.value) / tau
         return State(value, rate, (rate - base.rate) / tau)
@@ -102,27 +99,43 @@ class March:
         end: float,
         steps: int,
         given: Callable[[np.ndarray], np.ndarray] | None = None,
-        notify: Callable[[float], None] | None = None,
+        *,
+        times: Sequence[float] = (),
+        notify: Notify | None = None,
     ) -> Trajectory:
-        """Equal steps from the start to the end."""
-        dt = (end - begin) / steps
-        state, before = self.start(given), None
+        """Equal steps from the start to the end, shortened where instants are to be hit.
+
+        Parameters
+        ----------
+        begin, end, steps : of the interval.
+        given : initial values at points (n, d) in place of the declared ones.
+        times : instants at which states are stored exactly.
+        """
+        state, before, last = self.begun(begin, (end - begin) / steps, given), None, 0.0
+        record, done = Record(), 0
+        record.add(begin, self.shown(state.value), True)
+        for start, stop, count in stretches(begin, end, steps, times):
+            dt = (stop - start) / count
+            for n in range(count):
+                # steps of one size are one size, so that a factorisation is used again
+                ratio = 1.0 if last == 0.0 or math.isclose(last, dt) else dt / last
+                new = self._step(start + n * dt, dt, state, before, ratio)
+                state, before, last = new, state, dt
+                time = stop if n + 1 == count else start + (n + 1) * dt
+                record.add(time, self.shown(state.value), n + 1 == count)
+                done += 1
+                if notify is not None:
+                    notify(time, dt, done)
+        return record.trajectory()
+
+    def begun(
+        self, begin: float, dt: float, given: Callable[[np.ndarray], np.ndarray] | None
+    ) -> State:
+        """The state at the start, with rates and constraint fields where the scheme takes them."""
+        state = self.start(given)
         if self._constrained or (self.scheme == "theta" and self.theta < 1):
             state = self._completed(begin, START * dt, state)
-        stride = max(1, -(-steps * len(state.value) // STORED))
-        while steps % stride:
-            stride += 1
-        times, kept = [begin], [self.shown(state.value)]
-        for n in range(steps):
-            time = begin + n * dt
-            state, before = self._step(time, dt, state, before), state
-            if (n + 1) % stride == 0:
-                times.append(begin + (n + 1) * dt)
-                kept.append(self.shown(state.value))
-            if notify is not None:
-                notify(time + dt)
-        values = np.stack(kept)
-        return Trajectory(np.array(times), values, differentiated(values, dt * stride))
+        return state
 
     @property
     def _constrained(self) -> list[int]:
@@ -131,6 +144,14 @@ class March:
         return [
             k for k, f in enumerate(fields) if f not in problem.fields or problem.time_order(f) == 0
         ]
+
+    @property
+    def evolving(self) -> np.ndarray:
+        """Mask of the nodes of fields with a derivative in time."""
+        space, found = self.space, np.ones(self.space.offsets[-1], dtype=bool)
+        for k in self._constrained:
+            found[space.offsets[k] : space.offsets[k + 1]] = False
+        return found
 
     def _completed(self, begin: float, tau: float, state: State) -> State:
         """The start with what the equations say of it, by a short step of backward Euler: rates,
@@ -146,9 +167,12 @@ class March:
             value[part] = first.value[part]
         return State(value, rate, first.second)
 
-    def _step(self, time: float, dt: float, state: State, before: State | None) -> State:
+    def _step(
+        self, time: float, dt: float, state: State, before: State | None, ratio: float = 1.0
+    ) -> State:
+        """The state a step later; `ratio` is that of dt to the step that led here."""
         if self.scheme == "sdirk4":
-            return self._stages(time, dt, state)
+            return self.stages(time, dt, state)[0]
         if self.scheme == "theta":
             tau, rest = self.theta * dt, (1 - self.theta) * dt
             base = State(
@@ -157,12 +181,16 @@ class March:
             return self.stage(time + dt, tau, base, state.value)
         if before is None:
             return self.stage(time + dt, dt, state, state.value)
-        base = State(
-            (4 * state.value - before.value) / 3, (4 * state.rate - before.rate) / 3, state.second
+        new, old = (1 + ratio) ** 2 / (1 + 2 * ratio), ratio**2 / (1 + 2 * ratio)
+        value, rate = (
+            new * getattr(state, name) - old * getattr(before, name) for name in ("value", "rate")
         )
-        return self.stage(time + dt, 2 * dt / 3, base, 2 * state.value - before.value)
+        base = State(value, rate, state.second)
+        guess = state.value + ratio * (state.value - before.value)
+        return self.stage(time + dt, (1 + ratio) / (1 + 2 * ratio) * dt, base, guess)
 
-    def _stages(self, time: float, dt: float, state: State) -> State:
+    def stages(self, time: float, dt: float, state: State) -> tuple[State, State]:
+        """The state a step later, and its difference to the embedded formula of order 3."""
         made: list[State] = []
         guess = state.value
         for node, weights in zip(NODES, WEIGHTS, strict=True):
@@ -174,11 +202,31 @@ class March:
             )
             made.append(self.stage(time + node * dt, GAMMA * dt, base, guess))
             guess = made[-1].value
-        return made[-1]
+        pairs = list(zip(DEFECT, made, strict=True))
+        value, rate = (
+            dt * sum((d * getattr(s, name) for d, s in pairs), np.zeros_like(guess))
+            for name in ("rate", "second")
+        )
+        return made[-1], State(value, rate, np.zeros_like(guess))
 
     def shown(self, value: np.ndarray) -> np.ndarray:
         """A state as it is given out: fields that are free up to a constant have mean 0."""
         return without_means(value, self.system)
+
+
+def stretches(
+    begin: float, end: float, steps: int, times: Sequence[float]
+) -> list[tuple[float, float, int]]:
+    """Start, end and number of equal steps of each part between instants that are to be hit.
+
+    Twice as many steps are twice as many in every part: runs that differ by that are comparable.
+    """
+    unit = max(1, steps // COARSEST)
+    found = []
+    for start, stop in itertools.pairwise(sorted({begin, end, *times})):
+        share = steps * (stop - start) / (end - begin) / unit
+        found.append((start, stop, unit * max(1, math.ceil(share * (1 - 1e-9)))))
+    return found if times else [(begin, end, steps)]
 
 
 def without_means(value: np.ndarray, system: System) -> np.ndarray:
@@ -191,24 +239,3 @@ def without_means(value: np.ndarray, system: System) -> np.ndarray:
         sums = space.mesh.handle.comm.allreduce(np.array([weights @ value[part], weights.sum()]))
         value[part] -= sums[0] / sums[1]
     return value
-
-
-def differentiated(values: np.ndarray, dt: float, points: int = 7) -> np.ndarray:
-    """Rates (F, …) of values at equidistant times, by differences over up to 7 of them."""
-    count = len(values)
-    points = min(points, count)
-    rates = np.empty_like(values)
-    table = [_difference_weights(at, points) / dt for at in range(points)]
-    for n in range(count):
-        first = min(max(n - points // 2, 0), count - points)
-        rates[n] = np.tensordot(table[n - first], values[first : first + points], 1)
-    return rates
-
-
-def _difference_weights(at: int, points: int) -> np.ndarray:
-    """Weights of the derivative at node `at` of the polynomial through 0, 1 … points − 1."""
-    nodes = np.arange(points) - float(at)
-    powers = np.vander(nodes, increasing=True).T
-    target = np.zeros(points)
-    target[1] = 1.0
-    return np.linalg.solve(powers, target)

@@ -23,10 +23,12 @@ class Mesh:
     ----------
     handle : the DOLFINx mesh.
     counts : cells per axis where it is the structured mesh of a box, else None.
+    source : the mesh with named parts that it is made of, cell by cell; None where there is none.
     """
 
     handle: Any
     counts: tuple[int, ...] | None = None
+    source: domains.Mesh | None = None
 
     @property
     def dim(self) -> int:
@@ -36,6 +38,16 @@ class Mesh:
     def cells(self) -> int:
         """Number of cells of all ranks."""
         return int(self.handle.topology.index_map(self.dim).size_global)
+
+    def parts_of(self, facets: np.ndarray) -> np.ndarray:
+        """Numbers (n,) of the parts of the source that facets (n,) of the boundary belong to."""
+        assert self.source is not None
+        mesh, geometry = backend.load().mesh, self.handle.geometry
+        corners = mesh.entities_to_geometry(self.handle, self.dim - 1, facets)
+        given = np.sort(geometry.input_global_indices[corners], axis=1).reshape(len(facets), -1)
+        rows = np.sort(self.source.facets, axis=1)
+        known = {tuple(r): p for r, p in zip(rows.tolist(), self.source.facet_parts, strict=True)}
+        return np.array([known[tuple(r)] for r in given.tolist()], dtype=np.int64)
 
 
 def space_of(problem: Any) -> Domain:
@@ -74,7 +86,7 @@ def mesh_of(space: Domain, counts: Sequence[int]) -> Mesh:
             handle = dolfinx.mesh.create_box(comm, [lower, upper], list(counts), ghost_mode=ghosts)
         return Mesh(handle, counts)
     divided = space if isinstance(space, domains.Mesh) else _divided(space, counts)
-    return from_arrays(divided.vertices, divided.cells)
+    return Mesh(from_arrays(divided.vertices, divided.cells).handle, source=divided)
 
 
 def _divided(space: Domain, counts: tuple[int, ...]) -> domains.Mesh:
@@ -88,10 +100,10 @@ def _divided(space: Domain, counts: tuple[int, ...]) -> domains.Mesh:
     return domains.Mesh.generate(space, max((b - a) / n for a, b, n in sizes))
 
 
-def from_arrays(vertices: np.ndarray, cells: np.ndarray) -> Mesh:
-    """A mesh from the vertices (V, d) and simplices (C, d + 1) that rank 0 has."""
-    dolfinx = backend.load()
-    comm, dim = dolfinx.MPI.COMM_WORLD, vertices.shape[1]
+def from_arrays(vertices: np.ndarray, cells: np.ndarray, comm: Any = None) -> Mesh:
+    """A mesh from the vertices (V, d) and simplices (C, d + 1) that rank 0 has, of all ranks."""
+    dolfinx, dim = backend.load(), vertices.shape[1]
+    comm = dolfinx.MPI.COMM_WORLD if comm is None else comm
     kind = {1: "interval", 2: "triangle", 3: "tetrahedron"}[dim]
     element = dolfinx.basix.element("Lagrange", kind, 1, shape=(dim,))
     if comm.rank:
@@ -125,6 +137,6 @@ def gathered(mesh: Mesh, space: Any) -> dict[str, np.ndarray]:
     everywhere = handle.comm.allgather
     return {
         "points": np.concatenate(everywhere(geometry.x[:own, :dim])),
-        "corners": np.concatenate(everywhere(corners.reshape(owned, -1))),
-        "dofs": np.concatenate(everywhere(dofs.reshape(owned, -1))),
+        "corners": np.concatenate(everywhere(corners.reshape(owned, dim + 1))),
+        "dofs": np.concatenate(everywhere(dofs.reshape(owned, space.dofmap.list.shape[1]))),
     }

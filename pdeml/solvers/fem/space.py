@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import sympy as sp
 import torch
 from sympy.core.function import AppliedUndef
 
 from pdeml.domains import Box
 from pdeml.errors import UnsupportedProblem
 from pdeml.operators.conditions import Dirichlet
-from pdeml.operators.expressions import evaluate
+from pdeml.operators.expressions import Program, as_columns, evaluate
+from pdeml.operators.pde import PDE
 from pdeml.operators.weak import WeakForm
 from pdeml.solvers.fem import backend
-from pdeml.solvers.fem.lowering import holds, on_face, periodic_axes
+from pdeml.solvers.fem.expressions import separated
+from pdeml.solvers.fem.lowering import holds, on_face, on_periodic_face, periodic_axes
 from pdeml.solvers.fem.mesh import Mesh, space_of
 
 
@@ -28,8 +31,7 @@ class Prescribed:
 
     field: int
     nodes: np.ndarray
-    points: np.ndarray
-    condition: Any
+    values: Callable[[float | None], np.ndarray]
 
 
 class Space:
@@ -91,7 +93,16 @@ class Space:
 
     def holds(self, condition: Any) -> np.ndarray:
         """On which of the facets a condition holds, (n,) of bool."""
-        return holds(self.problem, condition, self.middles)
+        source = self.mesh.source
+        if source is None or not isinstance(condition.on, str):
+            return holds(self.problem, condition, self.middles)
+        joined = on_periodic_face(self.problem, condition.field, self.middles)
+        return (self._parts == source.part_index(condition.on)) & ~joined
+
+    @cached_property
+    def _parts(self) -> np.ndarray:
+        """Number of the named part of the mesh that each facet belongs to."""
+        return self.mesh.parts_of(self.facets)
 
     # ------------------------------------------------------------------------------- nodes
 
@@ -112,24 +123,41 @@ class Space:
                 k = self.form.fields.index(c.field)
                 nodes = self._nodes_on(k, self.holds(c))
                 nodes = nodes[nodes < self.owned[k]]
-                found.append(Prescribed(k, nodes, self.nodes(k)[nodes], c))
+                found.append(Prescribed(k, nodes, self.values_of(c.value, self.nodes(k)[nodes])))
         return found
 
     def values(self, time: float | None) -> np.ndarray:
         """g: prescribed values at a time, 0 elsewhere; owned nodes of all fields in a row."""
         out = np.zeros(self.offsets[-1])
         for p in self.prescribed:
-            out[self.offsets[p.field] + p.nodes] = self.evaluated(p.condition.value, p.points, time)
+            out[self.offsets[p.field] + p.nodes] = p.values(time)
         return out
+
+    def values_of(
+        self, expression: sp.Expr, points: np.ndarray
+    ) -> Callable[[float | None], np.ndarray]:
+        """A function: time → values (n,) of an expression of coordinates and parameters at points
+        (n, d). It is compiled once, and what does not depend on time is evaluated once."""
+        problem = self.problem
+        columns = torch.from_numpy(np.ascontiguousarray(points))
+        still, factor = separated(expression, problem)
+        if problem.time not in still.free_symbols:
+            fixed = evaluate([still], problem.space_coordinates, columns, problem.values)
+            shape, factors = fixed[:, 0].numpy(), time_program([factor], problem)
+            return lambda time: shape * factors(time)[0]
+        program = Program([expression], [*problem.coordinates, *problem.values])
+        known = columns.unbind(-1), problem.values.values()
+
+        def values(time: float | None) -> np.ndarray:
+            assert time is not None  # the expression depends on it
+            now = columns.new_full((len(columns),), time)
+            return as_columns(program(*known[0], now, *known[1]), columns)[:, 0].numpy()
+
+        return values
 
     def evaluated(self, expression: Any, points: np.ndarray, time: float | None) -> np.ndarray:
         """An expression of coordinates and parameters at points (n, d)."""
-        columns = torch.from_numpy(np.ascontiguousarray(points))
-        if time is not None:
-            columns = torch.cat([columns, torch.full((len(points), 1), time).to(columns)], dim=1)
-        coordinates = self.problem.coordinates[: columns.shape[1]]
-        found = evaluate([expression], coordinates, columns, self.problem.values)
-        return np.asarray(found)[:, 0]
+        return self.values_of(expression, points)(time)
 
     # ------------------------------------------------------------------------------- constraints
 
@@ -142,12 +170,13 @@ class Space:
         fixed = np.zeros(total, dtype=bool)
         for p in self.prescribed:
             fixed[self.offsets[p.field] + p.nodes] = True
-        for k in self.pinned:
-            # the first node of the first rank that has one
-            first = min((r for r, n in enumerate(comm.allgather(self.owned[k])) if n), default=0)
-            if comm.rank == first:
-                fixed[self.offsets[k]] = True
         slaves = [self._slaves(k) for k in range(len(self.spaces))]
+        for k in self.pinned:
+            # the first node, of the first rank that has one, that follows no other
+            own = np.flatnonzero(~slaves[k])
+            first = min((r for r, n in enumerate(comm.allgather(len(own))) if n), default=0)
+            if comm.rank == first:
+                fixed[self.offsets[k] + own[0]] = True
         follows = np.concatenate(slaves) if slaves else np.zeros(0, dtype=bool)
         free = ~fixed & ~follows
         count = int(free.sum())
@@ -208,17 +237,36 @@ class Space:
         column[follows] = partners[which.astype(int)]
         return column
 
-    def restricted(self, full: Sequence[np.ndarray]) -> Any:
-        """The free nodes of a state, as a PETSc vector."""
-        matrix = self.prolongation
-        x, y = matrix.createVecLeft(), matrix.createVecRight()
-        x.array[:] = np.concatenate([a[:n] for a, n in zip(full, self.owned, strict=True)])
-        matrix.multTranspose(x, y)
+    def restrict(self, values: np.ndarray, out: Any) -> None:
+        """The free nodes of a state (owned nodes of all fields in a row) into a PETSc vector."""
+        full = self.prolongation.createVecLeft()
+        full.array[:] = values
+        self.prolongation.multTranspose(full, out)
         # a node and its partners were added up
-        ones, weight = x.duplicate(), y.duplicate()
-        ones.set(1.0)
-        matrix.multTranspose(ones, weight)
-        y.pointwiseDivide(y, weight)
-        for v in (x, ones, weight):
+        out.array[:] /= self._partners
+        full.destroy()
+
+    @cached_property
+    def _partners(self) -> np.ndarray:
+        """How many nodes each free node stands for."""
+        full, y = self.prolongation.createVecs()[::-1]
+        full.set(1.0)
+        self.prolongation.multTranspose(full, y)
+        found: np.ndarray = y.array_r.copy()
+        for v in (full, y):
             v.destroy()
-        return y
+        return found
+
+
+def time_program(factors: Sequence[sp.Expr], problem: PDE) -> Callable[[float | None], list[float]]:
+    """A function: time → values of expressions of time and parameters."""
+    if all(f == 1 for f in factors):
+        return lambda _: [1.0] * len(factors)
+    program = Program(factors, [problem.time, *problem.values])
+
+    def values(time: float | None) -> list[float]:
+        # functions of torch take no numbers
+        now = torch.tensor(time, dtype=torch.float64)
+        return [float(v) for v in program(now, *problem.values.values())]
+
+    return values

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pdeml.errors import DivergedError
+from pdeml.errors import DivergedError, InvalidProblem
 from pdeml.solvers.fem import backend
 from pdeml.solvers.fem.space import Space
 from pdeml.solvers.fem.system import System, taken
 
-CONTINUATION = (5, 10)  # steps in which sources and boundary values grow to their full size
+FIRST_LOAD = 1 / 5  # part of sources and boundary values that continuation starts with
+GROWTH = 1.5  # of the next increment of the load
+SMALLEST = FIRST_LOAD / 2**5  # increment that is tried
+MOST_LOADS = 60
 INCOMPATIBLE = 1e-3  # of the sources, that a problem without fixed values must balance
 
 
@@ -21,13 +24,16 @@ def solve_steady(
     """Solve for the states of a system; what had to be done for it is returned as notes.
 
     Newton's iteration starts from the harmonic extension of the boundary values (from `given`
-    where it is). Where it fails, sources and boundary values are raised from nothing in 5, then in
-    10 steps.
+    where it is). Where it fails, sources and boundary values are raised from nothing: by a fifth
+    first, by more where that went well, by half as much from the last state that was reached
+    where it failed.
 
     Raises
     ------
     DivergedError
         All of that failed; the message is that of the last attempt.
+    InvalidProblem
+        Nothing fixes the constant of a field, and its data are out of balance.
     """
     space = system.space
     if given is None:
@@ -48,18 +54,35 @@ def solve_steady(
         last = failure
         if system.form.is_linear:
             raise
-    for steps in CONTINUATION:
-        system.set_states(np.zeros_like(start))
-        try:
-            for n in range(steps):
-                system.load.value = (n + 1) / steps
+    return _continued(system, last)
+
+
+def _continued(system: System, last: DivergedError) -> list[str]:
+    """Solve by continuation in the load; `last` is the failure that made it necessary."""
+    reached, step, state = 0.0, FIRST_LOAD, np.zeros(system.space.offsets[-1])
+    solved = 0
+    try:
+        for _ in range(MOST_LOADS):
+            load = 1.0 if reached + step > 1 - 1e-9 else reached + step
+            system.load.value = load
+            system.set_states(state)
+            try:
                 system.solve(None)
-            return [f"Newton's iteration needed continuation in {steps} steps"]
-        except DivergedError as failure:
-            last = failure
-        finally:
-            system.load.value = 1.0
-    raise last
+            except DivergedError as failure:
+                last, step = failure, step / 2
+                if step < SMALLEST:
+                    break
+                continue
+            solved += 1
+            if load == 1.0:
+                return [f"Newton's iteration needed continuation in {solved} steps"]
+            reached, state = load, taken(system.states, system.space)
+            step *= GROWTH
+    finally:
+        system.load.value = 1.0
+    raise DivergedError(
+        f"{last} Continuation reached {reached:.0%} of the sources and boundary values."
+    )
 
 
 def _check_balance(system: System) -> None:
@@ -76,7 +99,7 @@ def _check_balance(system: System) -> None:
         system.set_states(states)
         if abs(excess) > INCOMPATIBLE * load and load:
             name = space.form.fields[k].func.__name__
-            raise DivergedError(
+            raise InvalidProblem(
                 f'"fem": {space.problem.name!r} has no solution: nothing fixes the constant of '
                 f"{name}, and sources and boundary values are out of balance by "
                 f"{abs(excess) / load:.1%}. Balance them, or declare a value of the field on a "

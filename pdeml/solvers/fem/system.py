@@ -1,26 +1,21 @@
-"""The discrete equations of one instant: UFL forms, and Newton's iteration by PETSc."""
+"""The discrete equations of one instant, and Newton's iteration by PETSc."""
 
 from __future__ import annotations
 
 import itertools
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import sympy as sp
-from sympy.core.function import AppliedUndef
 
-from pdeml.errors import DivergedError, UnsupportedProblem
-from pdeml.operators.conditions import Dirichlet, Neumann, Robin
-from pdeml.operators.printing import text
-from pdeml.operators.weak import WeakEquation, slope
+from pdeml.errors import DivergedError
 from pdeml.solvers.fem import backend
-from pdeml.solvers.fem.expressions import Translator
-from pdeml.solvers.fem.lowering import holds_slope, on_periodic_face
+from pdeml.solvers.fem.forms import Forms
+from pdeml.solvers.fem.linear import LinearOperator
 from pdeml.solvers.fem.space import Space
 
-QUADRATURE = 10  # highest degree of quadrature: SymPy expressions that are no polynomials have none
 DIRECT = {1: 2**31, 2: 200_000, 3: 30_000}  # unknowns up to which a factorisation is the faster
 WORKSPACE = 200  # more percent for MUMPS than it expects: pivots of saddle points need them
 RELATIVE, ABSOLUTE, MOST = 1e-10, 1e-11, 30  # of Newton's iteration
@@ -32,8 +27,8 @@ _numbers = itertools.count()
 class System:
     """R(t, u, u', u'') = 0 for the nodes of all fields.
 
-    A field with a derivative in time stands for ``rate = (u − base)/τ``, one of second order also
-    for ``(rate − velocity)/τ``: every implicit scheme solves this for its own base and τ.
+    A field with a derivative in time stands for ``u' = (u − base)/τ``, one of second order also
+    for ``u'' = (u' − velocity)/τ``: every implicit scheme solves this for its own base and τ.
 
     Parameters
     ----------
@@ -42,173 +37,35 @@ class System:
 
     Attributes
     ----------
-    states, bases, velocities : DOLFINx functions, one per field.
+    forms : the equations as UFL.
+    operator : the matrices of linear equations with constant coefficients, else None.
+    states : DOLFINx functions, one per field.
     iterations : Newton iterations so far.
     """
 
     def __init__(self, space: Space, petsc_options: Mapping[str, Any] | None = None):
         self.space, self.problem, self.form = space, space.problem, space.form
         dolfinx = self._dolfinx = backend.load()
-        handle, fem = space.mesh.handle, dolfinx.fem
-        self.states = [fem.Function(v) for v in space.spaces]
-        self.bases = [fem.Function(v) for v in space.spaces]
-        self.velocities = [fem.Function(v) for v in space.spaces]
-        scalar = dolfinx.PETSc.ScalarType
-        self.time, self.step, self.load = (
-            fem.Constant(handle, scalar(value)) for value in (0.0, 1.0, 1.0)
-        )
-        self.degree = min(2 * max(space.degrees) + 4, QUADRATURE)
-        self.translate = Translator(self._leaves())
-        self.residuals = self._residuals()
-        self._compile()
+        forms = self.forms = Forms(space)
+        self.states, self.time, self.load = forms.levels[0], forms.time, forms.load
+        jacobian = self._jacobian = dolfinx.fem.form(forms.jacobian)
+        self.operator: LinearOperator | None = None
+        self._reduced: Any = None
+        if self.form.is_linear and self.form.is_autonomous:
+            self.operator = LinearOperator(forms, jacobian)
+        else:
+            self._matrix = dolfinx.petsc.create_matrix(jacobian)
         self.iterations = 0
         self._weights: dict[int, np.ndarray] = {}
         self._prescribed = np.zeros(space.offsets[-1])
+        self._step, self._base, self._velocity = 1.0, *2 * [self._prescribed]
         self._reused_step: float | None = None
+        self._largest = 0.0  # residual that an iteration began with
         self._solver = self._make_solver(dict(petsc_options or {}))
 
-    # ------------------------------------------------------------------------------- the forms
-
-    def _leaves(self) -> dict[sp.Basic, Any]:
-        dolfinx, problem = self._dolfinx, self.problem
-        ufl, handle = dolfinx.ufl, self.space.mesh.handle
-        x = ufl.SpatialCoordinate(handle)
-        leaves: dict[sp.Basic, Any] = {c: x[i] for i, c in enumerate(problem.space_coordinates)}
-        if problem.time is not None:
-            leaves[problem.time] = self.time
-        for p, value in problem.values.items():
-            leaves[p] = dolfinx.fem.Constant(handle, dolfinx.PETSc.ScalarType(value))
-        for k, field in enumerate(self.form.fields):
-            u = self.states[k]
-            kinds: list[tuple[sp.Expr, Any]] = [(field, u)]
-            if problem.time is not None:
-                rate = (u - self.bases[k]) / self.step
-                second = (rate - self.velocities[k]) / self.step
-                kinds += [(field.diff(problem.time), rate), (field.diff(problem.time, 2), second)]
-            for expression, value in kinds:
-                leaves[expression] = value
-                for i, c in enumerate(problem.space_coordinates):
-                    leaves[expression.diff(c)] = ufl.grad(value)[i]
-        return leaves
-
+    @cached_property
     def _residuals(self) -> list[Any]:
-        ufl, handle = self._dolfinx.ufl, self.space.mesh.handle
-        meta = {"quadrature_degree": self.degree}
-        dx = ufl.Measure("dx", domain=handle, metadata=meta)
-        forms = []
-        self.boundary: list[list[tuple[sp.Expr, Any]]] = []
-        boundary = self._boundary_groups()
-        for k, equation in enumerate(self.form.equations):
-            v = ufl.TestFunction(self.space.spaces[k])
-            total = sp.Integer(0)
-            form: Any = None
-            held, source = _split_source(equation.remainder)
-            inner: list[Any] = []
-            for i, flux in enumerate(equation.flux):
-                if flux != total:
-                    inner.append(-self.translate(flux) * v.dx(i))
-            if held != total:
-                inner.append(self.translate(held) * v)
-            if source != total:
-                inner.append(self.load * self.translate(source) * v)
-            for part in inner:
-                form = part * dx if form is None else form + part * dx
-            self.boundary.append(boundary(equation))
-            for term, ds in self.boundary[-1]:
-                form = form + self.translate(term) * v * ds
-            forms.append(form)
-        return forms
-
-    def _boundary_groups(self) -> Any:
-        """A function: equation → pairs (F·n, measure of the facets where it holds)."""
-        space, comm = self.space, self.space.mesh.handle.comm
-        ufl, dim = self._dolfinx.ufl, self.space.mesh.dim
-        conditions = [
-            c for c in self.problem.conditions if isinstance(c, Dirichlet | Neumann | Robin)
-        ]
-        held = [space.holds(c) for c in conditions]
-        joined = on_periodic_face(self.problem, self.form.fields[0], space.middles)
-        rows = [
-            (bool(joined[n]), *(i for i, h in enumerate(held) if h[n]))
-            for n in range(len(space.facets))
-        ]
-        # all ranks number the groups alike
-        groups = sorted(set().union(*comm.allgather(set(rows))))
-        marks = np.array([groups.index(r) for r in rows], dtype=np.int32)
-        tags = self._dolfinx.mesh.meshtags(space.mesh.handle, dim - 1, space.facets, marks)
-        measure = ufl.Measure(
-            "ds",
-            domain=space.mesh.handle,
-            subdomain_data=tags,
-            metadata={"quadrature_degree": self.degree},
-        )
-        normal = ufl.FacetNormal(space.mesh.handle)
-        symbols = sp.symbols([f"n_{i}" for i in range(dim)], real=True, cls=sp.Dummy)
-        self.translate = Translator(
-            {**self._leaves(), **{s: normal[i] for i, s in enumerate(symbols)}}
-        )
-
-        def terms(equation: WeakEquation) -> list[tuple[sp.Expr, Any]]:
-            found: dict[sp.Expr, list[int]] = {}
-            for mark, (is_joined, *own) in enumerate(groups):
-                active = [conditions[i] for i in own]
-                if is_joined or any(
-                    isinstance(c, Dirichlet) and c.field == equation.field for c in active
-                ):
-                    continue
-                slopes = {
-                    c.field: slope(c)
-                    for c in active
-                    if not isinstance(c, Dirichlet)
-                    if holds_slope(equation, c.field, self.problem)
-                }
-                self._check_given(equation, slopes, groups, mark, conditions)
-                term = self.form.boundary_term(equation, slopes, symbols)
-                if term != 0:
-                    found.setdefault(term, []).append(mark)
-            return [(term, measure(tuple(marks))) for term, marks in found.items()]
-
-        return terms
-
-    def _check_given(
-        self,
-        equation: WeakEquation,
-        slopes: Mapping[AppliedUndef, sp.Expr],
-        groups: Sequence[Any],
-        mark: int,
-        conditions: Sequence[Any],
-    ) -> None:
-        """A field whose slope is integrated over the boundary has a condition there."""
-        problem = self.problem
-        own = (
-            [equation.field]
-            if holds_slope(equation, equation.field, problem)
-            else [f for f in self.form.fields if holds_slope(equation, f, problem)]
-        )
-        for field in own:
-            if field not in slopes and field in problem.fields:
-                raise UnsupportedProblem(
-                    f'"fem" needs a condition for {text(field)} on the whole boundary, but a part '
-                    f"of it has none{_where(groups[mark], conditions)}. Add Dirichlet, Neumann or "
-                    "Robin there."
-                )
-
-    def _compile(self) -> None:
-        dolfinx, fem = self._dolfinx, self._dolfinx.fem
-        self._forms = [fem.form(f) for f in self.residuals]
-        trials = [dolfinx.ufl.TrialFunction(v) for v in self.space.spaces]
-        self.jacobian: list[list[Any]] = []
-        for form in self.residuals:
-            row = []
-            for u, du in zip(self.states, trials, strict=True):
-                part = dolfinx.ufl.algorithms.expand_derivatives(
-                    dolfinx.ufl.derivative(form, u, du)
-                )
-                row.append(None if part.empty() else part)
-            self.jacobian.append(row)
-        self._jacobian = fem.form(self.jacobian)
-        self._matrix = dolfinx.petsc.create_matrix(self._jacobian)
-        self._reduced: Any = None
+        return [self._dolfinx.fem.form(f) for f in self.forms.residuals]
 
     def weights(self, field: int) -> np.ndarray:
         """Integrals of the shape functions of a field, owned nodes."""
@@ -219,8 +76,6 @@ class System:
             vector.scatter_reverse(dolfinx.dolfinx.la.InsertMode.add)
             self._weights[field] = vector.array[: self.space.owned[field]].copy()
         return self._weights[field]
-
-    # ------------------------------------------------------------------------------- the solver
 
     def _make_solver(self, given: Mapping[str, Any]) -> Any:
         PETSc, matrix = self._dolfinx.PETSc, self.space.prolongation
@@ -248,12 +103,13 @@ class System:
         snes.setFromOptions()
         # MUMPS reads its options when it first factors: they stay until the system goes
         self._options = [prefix + name for name in chosen]
+        snes.setConvergenceHistory(MOST + 1, reset=True)
         self._unknown = y.duplicate()
         return snes
 
     def __del__(self) -> None:
         held = ("_solver", "_matrix", "_reduced", "_full", "_work", "_unknown")
-        for thing in [getattr(self, name, None) for name in held]:
+        for thing in [getattr(self, name, None) for name in (*held, "operator")]:
             if thing is not None:
                 thing.destroy()
         for name in getattr(self, "_options", []):
@@ -285,49 +141,78 @@ class System:
             "pc_type": "gamg",
         }
 
-    def _spread(self, y: Any) -> None:
-        """States from free nodes."""
-        self.space.prolongation.mult(y, self._full)
-        self.set_states(self._full.array_r + self._prescribed)
-
     def set_states(self, values: np.ndarray) -> None:
         """Owned nodes of all fields in a row, to the functions, ghosts too."""
         put(self.states, values, self.space)
 
     def residual(self) -> np.ndarray:
-        """The residuals at the current states, without constraints, owned nodes in a row."""
+        """The residuals of the functions, without constraints, owned nodes in a row."""
         rows = []
         fem, la = self._dolfinx.fem, self._dolfinx.dolfinx.la
-        for form, owned in zip(self._forms, self.space.owned, strict=True):
+        for form, owned in zip(self._residuals, self.space.owned, strict=True):
             vector = fem.assemble_vector(form)
             vector.scatter_reverse(la.InsertMode.add)
             rows.append(vector.array[:owned])
         return np.concatenate(rows)
 
+    def _spread(self, y: Any) -> list[np.ndarray]:
+        """u, u', u'' from free nodes, owned nodes of all fields in a row."""
+        self.space.prolongation.mult(y, self._full)
+        levels = [self._full.array_r + self._prescribed]
+        for base in (self._base, self._velocity)[: self.forms.order]:
+            levels.append((levels[-1] - base) / self._step)
+        return levels
+
+    def _set(self, levels: Sequence[np.ndarray]) -> None:
+        for functions, values in zip(self.forms.levels, levels, strict=True):
+            put(functions, values, self.space)
+
     def _function(self, y: Any, out: Any) -> None:
-        self._spread(y)
-        self._work.array[:] = self.residual()
+        levels = self._spread(y)
+        if self.operator is not None:
+            self.operator.residual(levels, self._work)
+        else:
+            self._set(levels)
+            self._work.array[:] = self.residual()
         self.space.prolongation.multTranspose(self._work, out)
 
     def _assemble_matrix(self) -> None:
-        self._matrix.zeroEntries()
-        self._dolfinx.petsc.assemble_matrix(self._matrix, self._jacobian)
-        self._matrix.assemble()
+        shares = [self._step**-n for n in range(self.forms.order + 1)]
+        if self.operator is not None:
+            self._matrix = self.operator.combined(shares)
+        else:
+            for share, value in zip(self.forms.shares, shares, strict=True):
+                share.value = value
+            self._matrix.zeroEntries()
+            self._dolfinx.petsc.assemble_matrix(self._matrix, self._jacobian)
+            self._matrix.assemble()
         if self._reduced is None:
             self._reduced = self._matrix.ptap(self.space.prolongation)
         else:
             self._matrix.ptap(self.space.prolongation, result=self._reduced)
 
     def _set_matrix(self, y: Any) -> None:
-        reusable = self.form.is_linear and self.form.is_autonomous
-        if reusable and self._reused_step == float(self.step.value):
-            return
-        self._spread(y)
+        if self.operator is not None:
+            if self._reused_step == self._step:
+                return
+            self._reused_step = self._step
+        else:
+            self._set(self._spread(y))
         self._assemble_matrix()
-        self._reused_step = float(self.step.value)
 
-    def solve(self, time: float | None, step: float = 1.0) -> None:
+    def solve(
+        self,
+        time: float | None,
+        step: float = 1.0,
+        base: np.ndarray | None = None,
+        velocity: np.ndarray | None = None,
+    ) -> None:
         """Solve for the states at a time, from their current values.
+
+        Parameters
+        ----------
+        step, base, velocity : τ, and what u' and u'' are made of; owned nodes of all fields in a
+            row, 0 by default.
 
         Raises
         ------
@@ -335,17 +220,29 @@ class System:
             Newton's iteration or the linear solver failed; the message says why.
         """
         self.time.value = 0.0 if time is None else time
-        self.step.value = step
+        nothing = np.zeros(self.space.offsets[-1])
+        self._step = step
+        self._base = nothing if base is None else base
+        self._velocity = nothing if velocity is None else velocity
         self._prescribed = float(self.load.value) * self.space.values(time)
-        y = self.space.restricted([u.x.array for u in self.states])
-        y.copy(self._unknown)
-        y.destroy()
-        self._solver.solve(None, self._unknown)
+        self.space.restrict(taken(self.states, self.space), self._unknown)
+        try:
+            self._solver.solve(None, self._unknown)
+        except self._dolfinx.PETSc.Error as error:
+            # such as a factorisation of a singular matrix; PETSc leaves the vector locked
+            self._unknown = self._unknown.duplicate()
+            raise DivergedError(
+                f'"fem": the linear solver of {self.problem.name!r} failed: '
+                f"{str(error).splitlines()[-1].strip()}."
+            ) from error
         self.iterations += self._solver.getIterationNumber()
-        self._spread(self._unknown)
+        self._set(self._spread(self._unknown))
         reason = self._solver.getConvergedReason()
         norm = self._solver.getFunctionNorm()
-        if reason <= 0 or not np.isfinite(norm):
+        self._largest = max(self._largest, *self._solver.getConvergenceHistory()[0][:1], 0.0)
+        # from a near start the residual is small, and 1e-10 of it can be below what rounding leaves
+        near = not self.form.is_linear and norm <= RELATIVE * self._largest
+        if not (reason > 0 or near) or not np.isfinite(norm):
             where = "" if time is None else f" at {self.problem.time} = {time:.6g}"
             raise DivergedError(
                 f'"fem": Newton\'s iteration of {self.problem.name!r} failed{where} after '
@@ -370,17 +267,3 @@ def put(functions: Sequence[Any], values: np.ndarray, space: Space) -> None:
 def taken(functions: Sequence[Any], space: Space) -> np.ndarray:
     """Owned nodes of all fields in a row."""
     return np.concatenate([f.x.array[:n] for f, n in zip(functions, space.owned, strict=True)])
-
-
-def _split_source(remainder: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
-    """Terms with fields, and those without: the load."""
-    held: list[sp.Expr] = []
-    free: list[sp.Expr] = []
-    for term in sp.Add.make_args(remainder):
-        (held if term.atoms(AppliedUndef) else free).append(term)
-    return sp.Add(*held), sp.Add(*free)
-
-
-def _where(group: Sequence[Any], conditions: Sequence[Any]) -> str:
-    named = [repr(conditions[i]) for i in group[1:]]
-    return f" (there holds {', '.join(named)})" if named else ""

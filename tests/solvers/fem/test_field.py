@@ -12,10 +12,10 @@ import pdeml
 from pdeml import problems
 from pdeml.domains import Box, Interval, Rectangle
 from pdeml.domains.mesh import Mesh as MeshDomain
-from pdeml.errors import InvalidOption, MissingDependency, OutputError
+from pdeml.errors import InvalidOption, MissingDependency
 from pdeml.operators.conditions import Dirichlet
 from pdeml.operators.pde import PDE
-from pdeml.solvers.fem import OutsideWarning, backend, write_xdmf
+from pdeml.solvers.fem import OutsideWarning, backend
 from pdeml.solvers.fem.field import filled
 from pdeml.solvers.fem.mesh import gathered, mesh_of
 
@@ -207,22 +207,6 @@ def test_importing_the_method_loads_no_dolfinx():
         "assert not {'dolfinx', 'petsc4py', 'mpi4py'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-def test_xdmf_for_paraview(tmp_path):
-    solution = pdeml.solve(problems.heat(1), "fem", reference=None, h=1 / 8, dt=1 / 16)
-    write_xdmf(solution, tmp_path / "run.xdmf", times=[0.0, 0.5])
-    text = (tmp_path / "run.xdmf").read_text()
-    assert text.count("<Time") == 2 and "run.h5" in text
-    for name in ("run.xdmf", "other.xdmf"):
-        (tmp_path / "other.h5").write_bytes(b"mine")
-        with pytest.raises(OutputError, match="is there already"):
-            write_xdmf(solution, tmp_path / name)
-    assert (tmp_path / "other.h5").read_bytes() == b"mine"
-    with pytest.raises(InvalidOption, match=r"ends in \.xdmf"):
-        write_xdmf(solution, tmp_path / "run.vtk")
-    with pytest.raises(InvalidOption, match="not by 'exact'"):
-        write_xdmf(pdeml.solve(problems.heat(1), "exact"), tmp_path / "x.xdmf")
 
 
 def test_time_is_interpolated_between_stored_states():

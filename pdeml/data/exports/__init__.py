@@ -1,0 +1,1 @@
+"""Layouts that data sets are written in, one file each."""
