@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -122,7 +123,11 @@ class Isolation:
             reply = self._answer(module, request.encode("ascii"), shown)
             if "error" in reply:
                 known = getattr(errors, reply["error"], None)
-                raise (known or self.error)(reply["message"])
+                found = (known or self.error)(reply["message"])
+                if known is None and "trace" in reply:
+                    # a fault that nobody foresaw: where it is must not be lost
+                    found.add_note(reply["trace"])
+                raise found
             result: Result = reply["values"]
             if reply["arrays"]:
                 with np.load(file, allow_pickle=False) as arrays:
@@ -239,4 +244,4 @@ def _called(module: str, name: str, arguments: list[Any], file: str) -> dict[str
     except Exception as failure:  # whatever it is, the caller learns it
         kind = type(failure).__name__ if isinstance(failure, PdemlError) else ""
         message = str(failure) if kind else f"{name} failed: {type(failure).__name__}: {failure}"
-        return {"error": kind, "message": message}
+        return {"error": kind, "message": message, "trace": traceback.format_exc()}

@@ -17,11 +17,9 @@ import json
 import math
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +28,11 @@ import sympy as sp
 import torch
 
 from pdeml.bench import fem_handwritten
+from pdeml.bench import peer as peers
 from pdeml.bench.machine import describe_machine
-from pdeml.bench.peer import VARIABLE
 from pdeml.bench.spectral import one_core
 from pdeml.domains import Interval, Time
-from pdeml.errors import InvalidOption, MissingDependency, PdemlError
+from pdeml.errors import PdemlError
 from pdeml.operators.pde import PDE, Dirichlet, Field, Initial
 from pdeml.progress import ProgressBar
 from pdeml.solvers.fem import backend, solve
@@ -186,33 +184,10 @@ def run_heat(n: int = 48, steps: int = 200, repeats: int = REPEATS) -> dict[str,
 
 
 def interpreter(python: str | None = None) -> str:
-    """The interpreter that has scikit-fem: given, of PDEML_BENCH_PYTHON, or the one that runs this.
-
-    Raises
-    ------
-    InvalidOption
-        The interpreter cannot be run.
-    MissingDependency
-        It has no scikit-fem; the message holds the pip command.
-    """
-    given = python or os.environ.get(VARIABLE) or None
-    found = util.find_spec("skfem") is not None
-    if given is not None:
-        look = "import importlib.util as u, sys; sys.exit(u.find_spec('skfem') is None)"
-        try:
-            found = subprocess.run([given, "-c", look], capture_output=True).returncode == 0
-        except OSError as error:
-            raise InvalidOption(
-                f"{given!r} cannot be run ({error.strerror}); give the path of a Python "
-                f"interpreter to --peer-python or in {VARIABLE}."
-            ) from error
-    if not found:
-        raise MissingDependency(
-            f"this benchmark compares with scikit-fem, which {given or sys.executable} has not: "
-            "pip install 'scikit-fem>=12', or name an interpreter that has it by --peer-python "
-            f"or in {VARIABLE}"
-        )
-    return given or sys.executable
+    """The interpreter that has scikit-fem; see `pdeml.bench.peer.interpreter`."""
+    return peers.interpreter(
+        python, package="scikit-fem", module="skfem", requirement="scikit-fem>=12"
+    )
 
 
 def run_assembly(python: str, n: int = 64, repeats: int = REPEATS) -> dict[str, Any]:

@@ -22,26 +22,33 @@ VARIABLE = "PDEML_BENCH_PYTHON"
 WORKER = Path(__file__).with_name("exponax_worker.py")
 
 
-def interpreter(python: str | None = None) -> str:
-    """The interpreter that has exponax.
+def interpreter(
+    python: str | None = None,
+    *,
+    package: str = "exponax",
+    module: str = "exponax",
+    requirement: str = "exponax==0.2.0",
+) -> str:
+    """The interpreter that has a peer package.
 
     Parameters
     ----------
     python : the one to use; default: that of the environment variable PDEML_BENCH_PYTHON, else the
         one that runs this.
+    package, module, requirement : its name, that of its module, and what pip is told.
 
     Raises
     ------
     InvalidOption
         The interpreter cannot be run.
     MissingDependency
-        It has no exponax; the message holds the pip command.
+        It has no such package; the message holds the pip command.
     """
     given = python or os.environ.get(VARIABLE) or None
     if given is None:
-        found = importlib.util.find_spec("exponax") is not None
+        found = importlib.util.find_spec(module) is not None
     else:
-        look = "import importlib.util as u, sys; sys.exit(u.find_spec('exponax') is None)"
+        look = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
         try:
             found = subprocess.run([given, "-c", look], capture_output=True).returncode == 0
         except OSError as error:
@@ -51,8 +58,8 @@ def interpreter(python: str | None = None) -> str:
             ) from error
     if not found:
         raise MissingDependency(
-            f"this benchmark compares with exponax, which {given or sys.executable} has not: "
-            "pip install 'exponax==0.2.0', or name an interpreter that has it by --peer-python "
+            f"this benchmark compares with {package}, which {given or sys.executable} has not: "
+            f"pip install '{requirement}', or name an interpreter that has it by --peer-python "
             f"or in {VARIABLE}"
         )
     return given or sys.executable

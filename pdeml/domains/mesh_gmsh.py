@@ -167,7 +167,8 @@ def _divide(gmsh: Any, dim: int, h: float | Callable[..., float]) -> None:
         gmsh.option.setNumber("Mesh.MeshSizeMax", h)
     gmsh.model.mesh.generate(dim)
     if wrong:
-        raise InvalidOption(f"h must be a function to positive lengths, but {wrong[0]}.")
+        cause = wrong[0] if isinstance(wrong[0], Exception) else None
+        raise InvalidOption(f"h must be a function to positive lengths, but {wrong[0]}.") from cause
 
 
 def _mesh(model: Any, domain: Space) -> Mesh:

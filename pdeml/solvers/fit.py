@@ -80,3 +80,16 @@ def _notes(fit: Fit) -> list[str]:
             "fit the points rather than the equation; raise points=."
         )
     return notes
+
+
+def joined_history(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
+    """Series of all trainings, one after another."""
+    joined: dict[str, list[float]] = {}
+    iterations = elapsed = 0.0
+    for outcome in outcomes:
+        for name, series in outcome.history.items():
+            offset = {"iteration": iterations, "time": elapsed}.get(name, 0.0)
+            joined.setdefault(name, []).extend(value + offset for value in series)
+        iterations += outcome.iterations
+        elapsed += outcome.wall_time
+    return joined

@@ -13,7 +13,7 @@ from pdeml.domains import SpaceTime, Time
 from pdeml.errors import InvalidOption, UnsupportedProblem
 from pdeml.operators.pde import PDE
 from pdeml.solvers.constraints import time_of
-from pdeml.solvers.fit import Fit, joined_report
+from pdeml.solvers.fit import Fit, joined_history, joined_report
 from pdeml.solvers.objective import Trial
 from pdeml.solvers.piecewise import Before, PiecewiseField
 from pdeml.solvers.run import Run
@@ -101,7 +101,7 @@ def solve_in_windows(
         report,
         fits[-1],
     )
-    solution.history = _history(fits)
+    solution.history = joined_history([fit.outcome for fit in fits])
     return solution
 
 
@@ -134,7 +134,7 @@ def solve_by_continuation(
     if len(fits) < len(stages):
         report.notes.append("not converged: later values of the continuation were not reached.")
     solution = run.solution(stage, trial, config, options, report, fits[-1])
-    solution.history = _history(fits)
+    solution.history = joined_history([fit.outcome for fit in fits])
     return solution
 
 
@@ -181,16 +181,3 @@ def _share(limit: float | None, begin: float, remaining: int) -> float | None:
     if limit is None:
         return None
     return max(limit - (time.perf_counter() - begin), 1e-3) / remaining
-
-
-def _history(fits: Sequence[Fit]) -> dict[str, list[float]]:
-    """Series of all trainings, one after another."""
-    joined: dict[str, list[float]] = {}
-    iterations = elapsed = 0.0
-    for fit in fits:
-        for name, series in fit.outcome.history.items():
-            offset = {"iteration": iterations, "time": elapsed}.get(name, 0.0)
-            joined.setdefault(name, []).extend(value + offset for value in series)
-        iterations += fit.outcome.iterations
-        elapsed += fit.outcome.wall_time
-    return joined

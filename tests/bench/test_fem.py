@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from pdeml.bench import SUITES, fem
+from pdeml.bench import peer as peers
 from pdeml.errors import InvalidOption, MissingDependency, PdemlError
 
 
@@ -65,7 +66,7 @@ def test_the_assembly_is_that_of_scikit_fem(tmp_path):
 
 
 def test_a_peer_that_is_missing_is_named(tmp_path, monkeypatch):
-    monkeypatch.delenv(fem.VARIABLE, raising=False)
+    monkeypatch.delenv(peers.VARIABLE, raising=False)
     with pytest.raises(InvalidOption, match="cannot be run"):
         fem.interpreter(str(tmp_path / "none"))
     with pytest.raises(MissingDependency, match="pip install 'scikit-fem>=12'"):

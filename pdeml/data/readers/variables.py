@@ -8,7 +8,10 @@ from __future__ import annotations
 import functools
 import math
 import os
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +98,14 @@ class Variable:
 Variables = Mapping[str, Variable]
 
 
+PARSING = (
+    *(ArithmeticError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError),
+    *(MemoryError, SyntaxError, tokenize.TokenError),  # a header of NumPy is Python text
+    *(struct.error, zlib.error, zipfile.BadZipFile),
+)
+"""What parsers raise of broken input; faults of another kind are not the file's."""
+
+
 def guarded(function: Callable[..., Any], what: str) -> Callable[..., Any]:
     """The function with all that parsers of foreign formats raise as `InvalidDataset`."""
 
@@ -103,7 +114,7 @@ def guarded(function: Callable[..., Any], what: str) -> Callable[..., Any]:
             return function(*arguments, **options)
         except PdemlError:
             raise
-        except Exception as error:  # whatever a parser raises of broken input
+        except PARSING as error:
             raise InvalidDataset(
                 f"{what}: {type(error).__name__}: {error}. The file is damaged or of another kind; "
                 "copy or generate it again."

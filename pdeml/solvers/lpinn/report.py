@@ -84,16 +84,3 @@ def violations(
         f"initial {f.func.__name__}": value
         for f, value in zip(problem.fields, defect.tolist(), strict=True)
     }
-
-
-def history(runs: Sequence[WindowRun]) -> dict[str, list[float]]:
-    """Series of all windows, one after another."""
-    joined: dict[str, list[float]] = {}
-    iterations = elapsed = 0.0
-    for run in runs:
-        for name, series in run.outcome.history.items():
-            offset = {"iteration": iterations, "time": elapsed}.get(name, 0.0)
-            joined.setdefault(name, []).extend(value + offset for value in series)
-        iterations += run.outcome.iterations
-        elapsed += run.outcome.wall_time
-    return joined

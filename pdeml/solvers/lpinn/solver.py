@@ -29,10 +29,11 @@ from pdeml.operators.convective import ConvectiveForm, convective_form
 from pdeml.operators.pde import PDE
 from pdeml.solvers.collocation import Training
 from pdeml.solvers.constraints import time_of
+from pdeml.solvers.fit import joined_history
 from pdeml.solvers.lpinn.crossing import inviscid_crossing
 from pdeml.solvers.lpinn.flow import FourierSeries, LabelWindow, LagrangianField
 from pdeml.solvers.lpinn.jacobian import crossed, smallest_jacobian, watching
-from pdeml.solvers.lpinn.report import WindowRun, history, joined_report, violations
+from pdeml.solvers.lpinn.report import WindowRun, joined_report, violations
 from pdeml.solvers.lpinn.system import LabelSystem
 from pdeml.solvers.lpinn.windows import declared, entry_state, make_window
 from pdeml.solvers.objective import Objective, Term
@@ -231,7 +232,7 @@ def solve(
         field,
         config={"windows": config, "network": network, "dtype": str(precision).split(".")[-1]},
         report=report,
-        history=history(runs),
+        history=joined_history([run.outcome for run in runs]),
         options={
             "closure": closure,
             "mean_shift": mean_shift,
