@@ -39,6 +39,12 @@ def plate_with_hole() -> Mesh:
     return mesh.renamed({"boundary": "hole"})
 
 
+def plate_with_hole_quads() -> Mesh:
+    """The same plate in quadrilaterals: a grid, and rings about the hole."""
+    plate = Rectangle((x, y), (-1, -1), (1, 1)) - Disk((x, y), (0, 0), 0.25)
+    return Mesh.structured(plate, 24, "quadrilateral").renamed({"boundary": "hole"})
+
+
 def channel_cylinder() -> Mesh:
     """The channel of the DFG benchmark 2D (Schäfer, Turek 1996), finer at the cylinder."""
     channel = Rectangle((x, y), (0, 0), (2.2, 0.41)) - Disk((x, y), (0.2, 0.2), 0.05)
@@ -76,6 +82,7 @@ def main() -> None:
         "unit_square_32": square(32),
         "l_shape": l_shape(),
         "plate_with_hole": plate_with_hole(),
+        "plate_with_hole_quads": plate_with_hole_quads(),
         "channel_cylinder": channel_cylinder(),
         "disc": disc(),
     }

@@ -59,10 +59,13 @@ __all__ = [
     "data",
     "div",
     "errors",
+    "evaluate",
     "grad",
     "load",
     "problems",
     "solve",
+    "surrogates",
+    "train",
 ]
 
 # torch and sympy take two seconds: they are loaded when the first of these names is used
@@ -78,11 +81,13 @@ _HOMES = {
     "pdeml.operators.vector": ("div", "grad"),
     "pdeml.solvers": ("Ensemble", "Solution", "load", "solve"),
     "pdeml.solvers.spectral": ("Stepper",),
+    "pdeml.surrogates.evaluation": ("evaluate",),
+    "pdeml.surrogates.training": ("train",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("data", "errors", "problems"):
+    if name in ("data", "errors", "problems", "surrogates"):
         return importlib.import_module(f"pdeml.{name}")
     for home, names in _HOMES.items():
         if name in names:

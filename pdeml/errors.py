@@ -45,6 +45,10 @@ class DivergedError(PdemlError, RuntimeError):
     """A run that met NaN or infinity; the last finite state is kept where the message says."""
 
 
+class OutOfMemory(PdemlError, RuntimeError):
+    """A device's memory does not hold what was asked; the message says what does."""
+
+
 class DatasetMismatch(InvalidDataset):
     """A data set that is to be continued differs from what is asked; the message names where."""
 

@@ -363,8 +363,8 @@ def mesh_figure(
     Parameters
     ----------
     vertices : shape (V, d), d = 1, 2 or 3.
-    cells : vertices of the intervals, triangles or tetrahedra, shape (K, d + 1).
-    parts : vertices of the boundary facets of each part, shape (F, d).
+    cells : vertices of the cells, shape (K, k).
+    parts : vertices of the boundary facets of each part, shape (F, m).
     regions : cells of each region.
     coordinates : names of the axes.
 
@@ -423,4 +423,5 @@ def _mesh_cells(
     if vertices.shape[1] == 1:
         axes.plot(vertices[:, 0], np.zeros(len(vertices)), "|", color="0.6")
     elif vertices.shape[1] == 2:
-        axes.triplot(*vertices.T, cells, color="0.6", linewidth=0.4)
+        edges = PolyCollection(vertices[cells], facecolor="none", edgecolor="0.6", linewidth=0.4)
+        axes.add_collection(edges)

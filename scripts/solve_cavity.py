@@ -5,14 +5,9 @@ import numpy as np
 import torch
 
 import pdeml
+from pdeml.problems.ghia import ghia_centre_lines
 
-# J. Comput. Phys. 48, 387, tables I and II, Re = 400: heights, u(0.5, y); places, v(x, 0.5)
-HEIGHTS = [0, 0.0547, 0.1016, 0.1719, 0.2813, 0.4531, 0.5, 0.6172, 0.7344, 0.8516, 0.9531, 1]
-U = [0, -0.08186, -0.14612, -0.24299, -0.32726, -0.17119, -0.11477, 0.02135, 0.16256, 0.29093]
-PLACES = [0, 0.0625, 0.0938, 0.1563, 0.2266, 0.2344, 0.5, 0.8047, 0.8594, 0.9453, 0.9688, 1]
-V = [0, 0.18360, 0.22965, 0.28124, 0.30203, 0.30174, 0.05186, -0.38598, -0.44993, -0.22847]
-ghia = {"u": (HEIGHTS, [*U, 0.55892, 1]), "v": (PLACES, [*V, -0.12146, 0])}
-
+ghia = ghia_centre_lines(400)
 flow = pdeml.solve(pdeml.problems.lid_driven_cavity(reynolds=400), "fem", h=1 / 64, reference=None)
 print(flow.report)
 

@@ -22,7 +22,8 @@ FLOORS = {
     **dict.fromkeys(("domains", "nn", "optim", "probability"), 2),
     "operators": 3,
     **dict.fromkeys(("solvers", "problems"), 4),
-    **dict.fromkeys(("data", "diagnostics", "report", "bench"), 5),
+    **dict.fromkeys(("data", "diagnostics", "report"), 5),
+    **dict.fromkeys(("surrogates", "bench"), 6),
     "cli": 7,
 }
 """Floor of each part of the house."""

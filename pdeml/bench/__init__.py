@@ -4,8 +4,10 @@ Each suite is a module with ``run(progress) -> dict`` (plain JSON types) and ``t
 """
 
 SUITES: dict[str, str] = {
+    "accuracy": "pdeml.bench.accuracy",
     "fem": "pdeml.bench.fem",
     "data": "pdeml.bench.data",
+    "operators": "pdeml.bench.operators",
     "pig-step": "pdeml.bench.pig_step",
     "pinn-step": "pdeml.bench.pinn_step",
     "spectral": "pdeml.bench.spectral",

@@ -1,4 +1,4 @@
-"""Writing, reading and loading data sets: against plain system calls, h5py and The Well's loader.
+"""Writing, reading and loading data sets: against plain system calls, h5py, The Well's loader.
 
 Both sides of each row run in one process, taking turns, and the best of several runs counts;
 The Well's loader runs in an interpreter of its own (``--peer-python``), its passes between ours.
@@ -8,12 +8,14 @@ is also measured with every commit forced to the disk.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,56 +52,98 @@ def _best(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
 # --------------------------------------------------------------------------------------- writing
 
 
-def run_writer(folder: Path, durability: str, repeats: int = 3) -> dict[str, Any]:
-    """Commits of a batch against pwrite(2) and, where it is asked, fdatasync(2) of the same bytes.
+Write = Callable[[int], None]
+"""Writes a batch of samples, from one on."""
 
-    The plain side writes the values alone, to a file whose space is reserved: no checksums, no test
-    for NaN. It syncs as often as a commit does: after the values, and after a mark. Both take turns
-    at every commit.
+
+@contextlib.contextmanager
+def _system_calls(path: Path, values: np.ndarray, sync: bool) -> Iterator[Write]:
+    """Values, then a mark, by pwrite(2) to a file whose space is reserved."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    os.posix_fallocate(descriptor, 0, SAMPLES * values[0].nbytes)
+    os.fsync(descriptor)
+
+    def write(first: int) -> None:
+        for part in (memoryview(values).cast("B"), bytes(BATCH)):
+            os.pwrite(descriptor, part, first * values[0].nbytes)
+            if sync:
+                os.fdatasync(descriptor)
+
+    yield write
+    os.close(descriptor)
+    path.unlink()
+
+
+@contextlib.contextmanager
+def _h5py(path: Path, values: np.ndarray, sync: bool) -> Iterator[Write]:
+    """Values, then a mark, by h5py to contiguous data sets that have been written before."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        fields = file.create_dataset("u", data=np.zeros((SAMPLES, *values.shape[1:]), "f4"))
+        marks = file.create_dataset("status", data=np.zeros(SAMPLES, "u1"))
+        file.flush()
+        descriptor = os.open(path, os.O_RDWR)
+        os.fsync(descriptor)
+
+        def write(first: int) -> None:
+            for target, part in ((fields, values), (marks, np.ones(BATCH, "u1"))):
+                target[first : first + BATCH] = part
+                file.flush()
+                if sync:
+                    os.fdatasync(descriptor)
+
+        yield write
+    os.close(descriptor)
+    path.unlink()
+
+
+@contextlib.contextmanager
+def _commits(path: Path, values: np.ndarray, sync: bool) -> Iterator[Write]:
+    with data.Writer(
+        path,
+        fields={"u": "f4"},
+        times=np.arange(FRAMES),
+        axes={"x": np.arange(POINTS)},
+        samples=SAMPLES,
+        durability="power" if sync else "process",
+    ) as writer:
+        yield lambda first: writer.commit(np.arange(first, first + BATCH), u=values)
+    path.unlink()
+
+
+def run_writer(folder: Path, durability: str, repeats: int = 3) -> dict[str, Any]:
+    """Commits of a batch against pwrite(2) and against h5py, synced as often, of the same bytes.
+
+    The plain sides write the values and a mark alone: no checksums, no test for NaN. With
+    durability ``"power"`` they sync as a commit does, after the values and after the mark. All take
+    turns at every commit.
     """
-    mark = bytes(BATCH)
     values = np.random.default_rng(0).standard_normal((BATCH, FRAMES, POINTS), dtype=np.float32)
-    size = SAMPLES * values[0].nbytes
-    plain, path = folder / "plain.bin", folder / "data.h5"
     rounds = []
     for _ in range(repeats):
-        descriptor = os.open(plain, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        os.posix_fallocate(descriptor, 0, size)
-        os.fsync(descriptor)
-        writer = data.Writer(
-            path,
-            fields={"u": "f4"},
-            times=np.arange(FRAMES),
-            axes={"x": np.arange(POINTS)},
-            samples=SAMPLES,
-            durability=durability,
-        )
-
-        turns = []
-        for ids in writer.pending(BATCH):
-            place = int(ids[0]) * values[0].nbytes
-            begin = time.perf_counter()
-            os.pwrite(descriptor, memoryview(values).cast("B"), place)
-            if durability == "power":
-                os.fdatasync(descriptor)
-                os.pwrite(descriptor, mark, place)
-                os.fdatasync(descriptor)
-            middle = time.perf_counter()
-            writer.commit(ids, u=values)
-            turns.append((middle - begin, time.perf_counter() - middle))
-        rounds.append(turns)
-        writer.close()
-        os.close(descriptor)
-        plain.unlink()
-        path.unlink()
+        with contextlib.ExitStack() as stack:
+            sides = [
+                stack.enter_context(side(folder / side.__name__, values, durability == "power"))
+                for side in (_system_calls, _h5py, _commits)
+            ]
+            rounds.append(
+                [
+                    [_seconds(functools.partial(write, first)) for write in sides]
+                    for first in range(0, SAMPLES, BATCH)
+                ]
+            )
     # the best of each commit, as another load on the machine comes and goes within a run
-    plain_best, own = np.array(rounds).min(0).sum(0)
+    plain, h5py_best, own = np.array(rounds).min(0).sum(0).tolist()
+    megabytes = SAMPLES * values[0].nbytes / 1e6
     return {
         "durability": durability,
-        "megabytes": size / 1e6,
-        "plain_mb_s": float(size / 1e6 / plain_best),
-        "pdeml_mb_s": float(size / 1e6 / own),
-        "ratio": float(plain_best / own),
+        "megabytes": megabytes,
+        "plain_mb_s": megabytes / plain,
+        "h5py_mb_s": megabytes / h5py_best,
+        "pdeml_mb_s": megabytes / own,
+        "ratio": plain / own,
+        "ratio_h5py": h5py_best / own,
     }
 
 
@@ -311,13 +355,15 @@ def table(result: dict[str, Any]) -> Any:
     for name in ("what", "peer", "peer's", "pdeml", "ratio"):
         rows.add_column(name, justify="left" if name in ("what", "peer") else "right")
     for w in result["writers"]:
-        rows.add_row(
-            f"write {w['megabytes']:.0f} MB, durability {w['durability']}",
-            "pwrite" + (" + fdatasync" if w["durability"] == "power" else ""),
-            f"{w['plain_mb_s']:.0f} MB/s",
-            f"{w['pdeml_mb_s']:.0f} MB/s",
-            f"{w['ratio']:.2f}",
-        )
+        sync = " + fdatasync" if w["durability"] == "power" else ""
+        for peer, key, ratio in (("pwrite", "plain", "ratio"), ("h5py", "h5py", "ratio_h5py")):
+            rows.add_row(
+                f"write {w['megabytes']:.0f} MB, durability {w['durability']}",
+                peer + sync,
+                f"{w[f'{key}_mb_s']:.0f} MB/s",
+                f"{w['pdeml_mb_s']:.0f} MB/s",
+                f"{w[ratio]:.2f}",
+            )
     w = result["windows"]
     rows.add_row(
         f"window of 2×{GRID}²",

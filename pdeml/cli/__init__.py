@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from pdeml import __version__
-from pdeml.cli import benchmark, compare, convert, doctor, generate, inspect, listing, solve, verify
+from pdeml.cli import (
+    benchmark,
+    compare,
+    convert,
+    doctor,
+    evaluate,
+    generate,
+    inspect,
+    listing,
+    solve,
+    train,
+    verify,
+)
 from pdeml.cli.parallel import prepare_process
 
 __all__ = ["app", "main"]
@@ -22,6 +34,7 @@ for command in (
     *(listing.problems, listing.methods, doctor.doctor),
     *(solve.solve, compare.compare, benchmark.bench),
     *(generate.generate, inspect.inspect, convert.convert, verify.verify),
+    *(train.train, evaluate.evaluate),
 ):
     app.command()(command)
 

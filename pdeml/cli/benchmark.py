@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,6 +22,14 @@ def bench(
             metavar="PATH", help="Interpreter that has the peer; default PDEML_BENCH_PYTHON."
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Cases to run, separated by commas (accuracy)."),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Keep finished rows here; they are not run again."),
+    ] = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -30,11 +38,12 @@ def bench(
         if suite not in SUITES:
             raise InvalidOption(f"there is no suite {suite!r}; give one of {', '.join(SUITES)}.")
         module = importlib.import_module(SUITES[suite])
-        options: dict[str, Any] = {}
-        if peer_python is not None:
-            if "peer_python" not in inspect.signature(module.run).parameters:
-                raise InvalidOption(f"{suite!r} runs its peer here and takes no --peer-python.")
-            options["peer_python"] = peer_python
+        accepted = inspect.signature(module.run).parameters
+        given = {"peer_python": peer_python, "only": only, "out": out}
+        options = {name: value for name, value in given.items() if value is not None}
+        for name in options:
+            if name not in accepted:
+                raise InvalidOption(f"{suite!r} takes no --{name.replace('_', '-')}.")
         result = module.run(not quiet, **options)
         if json:
             print_json(result)

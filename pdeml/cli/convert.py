@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pdeml.cli import flags
+from pdeml.cli.opening import AllowPickle, Map, MaxObjects, opening
 from pdeml.cli.output import clean_exit, print_json, say
 from pdeml.errors import InvalidOption
 
@@ -27,22 +28,11 @@ def convert(
     out: Annotated[
         Path | None, typer.Option(help="What to write; default NAME and the usual ending, here.")
     ] = None,
-    map: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH",
-            help='Field of an unknown file; "axes=n t x" names the axes of all fields, axes.NAME '
-            "those of one, parameters.NAME an array per sample.",
-        ),
-    ] = None,
+    map: Map = None,
     compression: Annotated[str | None, typer.Option(help="gzip or lzf (pdeml).")] = None,
     mat_version: Annotated[str | None, typer.Option(help="7.3 or 5 (mat).")] = None,
-    allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Read object arrays: these can run any code.")
-    ] = False,
-    max_objects: Annotated[
-        int | None, typer.Option(help="Groups and data sets that an HDF5 file may have.")
-    ] = None,
+    allow_pickle: AllowPickle = False,
+    max_objects: MaxObjects = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds; default by size.")] = None,
     memory: Annotated[float | None, typer.Option(help="GiB; default by size.")] = None,
     json: flags.Json = False,
@@ -62,16 +52,14 @@ def convert(
         target = out or Path(f"{file.stem}{ENDINGS[to]}")
         if target.exists():
             raise InvalidOption(f"{str(target)!r} is there already; remove it or give --out.")
-        options: dict[str, Any] = {"compression": compression, "version": mat_version}
-        options["max_objects"] = max_objects
+        options = {"compression": compression, "version": mat_version}
         lost = run(
             file,
             target,
             to,
             time_limit=time_limit,
             memory_limit=None if memory is None else int(memory * 2**30),
-            map=_map(map),
-            allow_pickle=allow_pickle,
+            **opening(map, allow_pickle, max_objects),
             **{k: v for k, v in options.items() if v is not None},
         )
         for text in lost:
@@ -79,22 +67,3 @@ def convert(
         say(f"written  {target}", quiet)
         if json:
             print_json({"source": str(file), "target": str(target), "to": to, "lost": lost})
-
-
-def _map(given: list[str] | None) -> dict[str, Any] | None:
-    """``--map`` as the table of `pdeml.data.open`."""
-    if not given:
-        return None
-    out: dict[str, Any] = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not sign or not name or not value:
-            raise InvalidOption(f"--map {text!r}: give NAME=PATH, such as u=results/u.")
-        table, dot, entry = name.partition(".")
-        if not dot:
-            out[name] = value
-        elif table in ("axes", "parameters") and isinstance(out.setdefault(table, {}), dict):
-            out[table][entry] = value
-        else:
-            raise InvalidOption(f"--map {text!r}: only axes.NAME and parameters.NAME have a dot.")
-    return out

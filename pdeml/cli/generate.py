@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +18,13 @@ from pdeml.cli import flags
 from pdeml.cli.arguments import find_problem, parse, split_assignment
 from pdeml.cli.output import clean_exit, plain, print_json, say
 from pdeml.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from pdeml.data.single import Family
+    from pdeml.operators.pde import PDE
+
+SAMPLES_FAILED = 3
+"""Exit code: the run is done, but not all of its samples."""
 
 
 def generate(
@@ -34,6 +44,9 @@ def generate(
         int | None, typer.Option(help="Equidistant output times, ends included (51).")
     ] = None,
     resolution: flags.Resolution = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Points per axis that are stored; default: all.")
+    ] = None,
     initial: Annotated[
         str, typer.Option(help="random, declared, a field of pdeml.probability, or JSON of one.")
     ] = "random",
@@ -71,18 +84,16 @@ def generate(
     """Generate a data set; killed or interrupted, the same command with --resume continues.
 
     Exit code 0: done; 1: stopped by Ctrl-C (what is finished is kept); 2: bad input, full disk;
-    143: stopped by SIGTERM.
+    3: done, but samples failed; 143: stopped by SIGTERM.
     """
     with clean_exit(json):
+        from pdeml.data.failures import failures
         from pdeml.data.generation import generate as run
 
-        # of a bare name each sample may have its own declaration
-        named = problem in problems.names() and not setting
-        declared = problem if named else find_problem(problem, setting or ())
         given = flags.gather(option, resolution=resolution, times=times)
         begin = time.perf_counter()
         dataset = run(
-            declared,
+            _declared(problem, setting or ()),
             samples,
             out,
             seed=seed,
@@ -90,6 +101,7 @@ def generate(
             frames=frames,
             resolution=given.pop("resolution", None),
             vary=dict(_range(text) for text in vary) if vary else None,
+            keep=None if keep is None else parse(keep),
             initial=_initial(initial),
             method=method,
             dt=dt,
@@ -116,8 +128,38 @@ def generate(
             f"{counts['failed']} failed, {size / 1e6:.1f} MB, {time.perf_counter() - begin:.1f} s",
             quiet,
         )
+        if counts["failed"]:
+            number, why = next(iter(failures(dataset).items()))
+            say(f"sample {number} failed: {why}")
         if json:
             print_json(plain(details))
+        if counts["failed"]:
+            raise typer.Exit(SAMPLES_FAILED)
+
+
+def _declared(name: str, settings: Sequence[str]) -> PDE | Family:
+    """A family of the zoo with its arguments, or a problem."""
+    from pdeml.data.families import family_of
+
+    family = family_of(name) if name in problems.names() else None
+    if family is None:
+        return find_problem(name, settings)
+    known = {p.name: p.default for p in inspect.signature(family).parameters.values()}
+    given = {}
+    for text in settings:
+        key, word = split_assignment(text, "--set")
+        value, default = parse(word), known.get(key)
+        if key in ("seed", "sample") or key not in known:
+            raise InvalidOption(
+                f"{name!r} has no argument {key!r} to set; --set accepts "
+                f"{', '.join(f'{k}={v}' for k, v in known.items() if k not in ('seed', 'sample'))}."
+            )
+        if isinstance(default, float) and type(value) is int:
+            value = float(value)
+        if type(value) is not type(default):
+            raise InvalidOption(f"--set {text!r}: {key} is {default!r} or the like.")
+        given[key] = value
+    return functools.partial(family, **given)
 
 
 def _listed(value: Any) -> Any:

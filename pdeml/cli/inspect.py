@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from pdeml.cli import flags
-from pdeml.cli.output import clean_exit, console, print_json, save_figure, say, table
+from pdeml.cli.opening import AllowPickle, Map, MaxObjects, opening
+from pdeml.cli.output import clean_exit, console, print_json, say, table
+from pdeml.engine import write_bytes
+from pdeml.errors import InvalidOption
 
 
 def inspect(
@@ -17,27 +22,28 @@ def inspect(
         Path | None, typer.Option(help="PNG of some samples; default NAME.png here.")
     ] = None,
     no_picture: Annotated[bool, typer.Option("--no-picture", help="Draw nothing.")] = False,
+    map: Map = None,
+    allow_pickle: AllowPickle = False,
+    max_objects: MaxObjects = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Show fields, axes, parameters, counts and provenance of a data set, and draw some samples.
 
-    Exit code 0: readable; 2: not.
+    The file is read by a process with limits of time and memory. Exit code 0: readable; 2: not.
     """
     with clean_exit(json):
-        from pdeml.data.contained import probe
-        from pdeml.data.opening import open as open_dataset
-        from pdeml.data.pictures import samples_figure
+        from pdeml.data.inspection import inspect as run
 
-        if file.exists():
-            probe(file)  # what hangs or crashes does so in another process
-        dataset = open_dataset(file)
-        details = dataset.info()
+        if not file.exists():
+            raise InvalidOption(f"there is no file or folder {str(file)!r}.")
+        options = opening(map, allow_pickle, max_objects)
+        details, drawn = run(file, picture=not no_picture, **options)
         if not quiet:
             _show(details, console(error=json))
-        if len(dataset) and not no_picture:
+        if drawn is not None:
             path = picture or Path(f"{file.stem}.png")
-            save_figure(samples_figure(dataset), path)
+            write_bytes(path, drawn)
             details["picture"] = str(path)
             say(f"picture  {path}", quiet)
         if json:
@@ -50,7 +56,7 @@ def _show(details: dict[str, Any], out: Any) -> None:
     where = names[0] if len(names) == 1 else f"{len(names)} files from {names[0]}"
     out.print(f"{where}: {details['layout']}, {_bytes(size)}")
     out.print(
-        table(
+        _table(
             ("field", "samples × times × components × space", "dtype", "units", "size", "storage"),
             [
                 (
@@ -75,10 +81,10 @@ def _show(details: dict[str, Any], out: Any) -> None:
         length = "" if a["length"] is None else f", length {a['length']:g}"
         extent = f"{a['from']:g} … {a['to']:g}"
         rows.append((a["name"], str(a["points"]), extent, a["units"], period + length))
-    out.print(table(("axis", "points", "extent", "units", "kind"), rows))
+    out.print(_table(("axis", "points", "extent", "units", "kind"), rows))
     if details["parameters"]:
         out.print(
-            table(
+            _table(
                 ("parameter", "shape", "min", "max", "units"),
                 [
                     (
@@ -101,7 +107,16 @@ def _show(details: dict[str, Any], out: Any) -> None:
         lines.append("splits   " + ", ".join(f"{n} {c}" for n, c in details["splits"].items()))
     lines += _provenance(details["attributes"])
     lines += [f"warning  {text}" for text in details["warnings"]]
-    out.print("\n".join(lines))
+    out.print("\n".join(map(_shown, lines)))
+
+
+def _shown(text: str) -> str:
+    """Text of a file in one line, without what would steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    return table(headers, [tuple(map(_shown, row)) for row in rows])
 
 
 def _provenance(attributes: dict[str, Any]) -> list[str]:
@@ -110,16 +125,26 @@ def _provenance(attributes: dict[str, Any]) -> list[str]:
     if not isinstance(made, dict):
         return [f"{name}  {str(value)[:100]}" for name, value in list(attributes.items())[:20]]
     lines = []
-    pde = attributes.get("pde") or {}
+    pde = _mapping(attributes.get("pde"))
     if "name" in pde:
         lines.append(f"problem  {pde['name']}: {attributes.get('title', '')}")
-    options = ", ".join(f"{k}={v}" for k, v in made.get("options", {}).items())
+    given = _mapping(made.get("options"))
+    if "converted_from" in given:
+        source = ", ".join(f"{k}={v}" for k, v in _mapping(given.get("source")).items())
+        lines.append(f"from     {given['converted_from']}{': ' * bool(source)}{source[:200]}")
+    own = {k: v for k, v in given.items() if k not in ("converted_from", "source", "lost")}
+    options = ", ".join(f"{k}={v}" for k, v in own.items())
     lines.append(f"made     {attributes.get('created', '')}, seed {made.get('seed')}, {options}")
-    versions = ", ".join(f"{k} {v}" for k, v in made.get("versions", {}).items())
+    versions = ", ".join(f"{k} {v}" for k, v in _mapping(made.get("versions")).items())
     lines.append(f"with     {versions}, revision {made.get('revision')}")
     if "command" in made:
         lines.append(f"by       {made['command']}")
     return lines
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """What a file says, where it is a table."""
+    return value if isinstance(value, dict) else {}
 
 
 def _number(value: float | None) -> str:

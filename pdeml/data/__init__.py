@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pdeml.data.generation import generate
     from pdeml.data.merging import merge
     from pdeml.data.opening import open
+    from pdeml.data.single import Sample
     from pdeml.data.source import Axis, FieldInfo, MeshArrays
     from pdeml.data.summary import info
     from pdeml.data.windows import Windows
@@ -29,6 +30,7 @@ __all__ = [
     "Dataset",
     "FieldInfo",
     "MeshArrays",
+    "Sample",
     "Verification",
     "Windows",
     "Writer",
@@ -47,6 +49,7 @@ _HOMES = {
     "pdeml.data.generation": ("generate",),
     "pdeml.data.merging": ("merge",),
     "pdeml.data.opening": ("open",),
+    "pdeml.data.single": ("Sample",),
     "pdeml.data.source": ("Axis", "FieldInfo", "MeshArrays"),
     "pdeml.data.summary": ("info",),
     "pdeml.data.windows": ("Windows",),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pdeml.data.drawing import RandomInitial, drawn_parameters
+from pdeml.data import resolution as grids
+from pdeml.data.drawing import RECIPE, RandomInitial, drawn_parameters
 from pdeml.data.seeds import sample_seeds
 from pdeml.data.source import Axis, FieldInfo, MeshArrays
 from pdeml.data.writer import Writer
 from pdeml.domains import SpaceTime
-from pdeml.errors import DivergedError
+from pdeml.errors import DivergedError, InvalidOption
 from pdeml.operators.pde import PDE
 from pdeml.solvers.options import checked_resolution, checked_step
 from pdeml.solvers.spectral import Stepper
@@ -30,6 +31,10 @@ DETERMINISTIC_BATCH = 16
 PILOTS = 8  # samples that the step size is chosen by
 STEP_TOLERANCE = 1e-6
 SAME_GAP = 1e-9  # relative; times such as 0.1, 0.2, 0.3 are not exact
+
+
+Start = Callable[[np.ndarray, Mapping[str, np.ndarray]], Tensor]
+"""Initial values (B, C, *n) from seeds (B,) and parameters (B,) by name."""
 
 
 class SpectralBatch:
@@ -151,6 +156,7 @@ class Batched:
         times: np.ndarray,
         resolution: Any,
         initial: Any,
+        keep: Any,
         dt: float | None,
         batch: int | None,
         device: torch.device,
@@ -163,7 +169,11 @@ class Batched:
         shape = checked_resolution(RESOLUTION[dim] if resolution is None else resolution, dim)
         self._ranges, self._samples, self._deterministic = ranges, samples, deterministic
         self.times = times
-        self._initial = initial if callable(initial) else RandomInitial(problem, shape, initial)
+        self._initial: Start = (
+            (lambda seeds, _: initial(seeds))
+            if callable(initial)
+            else RandomInitial(problem, shape, initial)
+        )
         step = checked_step(dt) if dt is not None else self._step(problem, seed, options)
         self._solver = SpectralBatch(problem, shape, times, step, device, options)
         channels = self._solver.channels
@@ -176,15 +186,19 @@ class Batched:
         if not real_fields(problem):
             kind = np.dtype(f"c{2 * kind.itemsize}")
         self.fields = [FieldInfo(name, kind) for name in channels]
-        self.axes = [
+        axes = [
             Axis(c.name, a + (b - a) * np.arange(n) / n, periodic=True, length=b - a)
             for c, a, b, n in zip(
                 problem.space_coordinates, *_domain(problem).space.bounds, shape, strict=True
             )
         ]
+        self._factors = _factors(shape, keep, dim)
+        self.axes = list(grids.coarse_axes(axes, self._factors, "spectral"))
         self.identity = {
             "method": "spectral",
-            "initial": _named(initial),
+            "recipe": RECIPE,
+            "initial": _named(initial, sample_seeds(seed, [0])),
+            "resolution": list(shape),
             "deterministic": deterministic,
             **options,
             "dt": step,
@@ -194,7 +208,7 @@ class Batched:
         """The smallest of the steps that the first samples of the seed ask for."""
         seeds = sample_seeds(seed, range(PILOTS))
         values = drawn_parameters(self._ranges, seeds)
-        start = self._initial(seeds)
+        start = self._initial(seeds, values)
         steps = []
         for row in range(PILOTS):
             own = {name: float(v[row]) for name, v in values.items()}
@@ -218,7 +232,8 @@ class Batched:
             ids = np.arange(first, last if self._deterministic else min(last, self._samples))
             seeds = writer.seeds(ids)
             parameters = drawn_parameters(self._ranges, seeds)
-            frames, lost = self._solver(self._initial(seeds), parameters)
+            frames, lost = self._solver(self._initial(seeds, parameters), parameters)
+            frames = grids.coarsened(frames, self._factors, "spectral")
             seconds = (time.perf_counter() - begin) * len(pending) / len(ids)
             rows = pending - first
             good = np.array([r for r in rows.tolist() if r not in lost], dtype=np.int64)
@@ -235,10 +250,23 @@ class Batched:
             yield
 
 
-def _named(initial: Any) -> Any:
-    if callable(initial):
-        return getattr(initial, "__qualname__", type(initial).__qualname__)
-    return initial
+def _factors(shape: tuple[int, ...], keep: Any, dim: int) -> tuple[int, ...]:
+    """By how much the points of the run are more than those that are kept."""
+    kept = shape if keep is None else checked_resolution(keep, dim)
+    if any(n % k for n, k in zip(shape, kept, strict=True)):
+        raise InvalidOption(
+            f"keep={keep!r}: give divisors of the points of the run, resolution={shape}."
+        )
+    return tuple(n // k for n, k in zip(shape, kept, strict=True))
+
+
+def _named(initial: Any, seeds: np.ndarray) -> Any:
+    """What tells a start from another: of a function, its name and what it gives."""
+    if not callable(initial):
+        return initial
+    name = getattr(initial, "__qualname__", type(initial).__qualname__)
+    # six digits, which do not depend on the machine
+    return {"function": name, "norms": [f"{c.norm().item():.6g}" for c in initial(seeds)[0]]}
 
 
 def _domain(problem: PDE) -> SpaceTime:

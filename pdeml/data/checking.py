@@ -48,8 +48,12 @@ class Verification:
         return text + "".join(listed) + rest
 
 
-def verify(path: str | os.PathLike[str]) -> Verification:
+def verify(path: str | os.PathLike[str], **options: Any) -> Verification:
     """Read every finished sample and recompute its checksums.
+
+    Parameters
+    ----------
+    **options : of `pdeml.data.open`.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     """
     from pdeml.data.opening import open as open_dataset
 
-    return verified(open_dataset(path).source)
+    return verified(open_dataset(path, **options).source)
 
 
 def verified(source: Source) -> Verification:

@@ -1,20 +1,17 @@
-"""Files of strangers, opened by another process with limits of time and memory.
-
-`pdeml.hdf5` refuses what a file may ask for; what damages the HDF5 library itself is contained
-here. The command line opens every file so.
-"""
+"""Files of strangers, checked and converted by another process with limits of time and memory."""
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pdeml.data.checking import Verification
+from pdeml.data.checking import verify as verify_here
 from pdeml.data.conversion import EXPORTS
 from pdeml.data.conversion import convert as convert_here
-from pdeml.data.opening import open as open_dataset
+from pdeml.data.limits import limits
 from pdeml.data.readers import READERS
 from pdeml.isolation import Result, run_isolated
 
@@ -22,31 +19,9 @@ from pdeml.isolation import Result, run_isolated
 for name in (*READERS, *EXPORTS.values(), "h5py", "scipy.io"):
     importlib.import_module(name)
 
-SECONDS, BYTES_PER_SECOND = 60.0, 5e6
-MEMORY = 2**30
-COPIES = 3  # of the size of the files: a memory map, what is read, what is written
 
-
-def limits(path: str | os.PathLike[str]) -> tuple[float, int]:
-    """Seconds and bytes for a file or folder of its size."""
-    place = Path(path)
-    files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
-    size = sum(p.stat().st_size for p in files)
-    return SECONDS + size / BYTES_PER_SECOND, MEMORY + COPIES * size
-
-
-def probe(
-    path: str | os.PathLike[str],
-    *,
-    map: Mapping[str, Any] | None = None,
-    allow_pickle: bool = False,
-) -> Result:
-    """Open a file and read the first and the last sample in another process.
-
-    Returns
-    -------
-    dict
-        ``{"layout", "samples"}``.
+def verify(path: str | os.PathLike[str], **options: Any) -> Verification:
+    """`pdeml.data.verify` in another process.
 
     Raises
     ------
@@ -54,16 +29,12 @@ def probe(
         The file is refused, or it made the process hang, crash or exceed its memory.
     """
     seconds, memory = limits(path)
-    return run_isolated(
-        _probed, str(path), map, allow_pickle, time_limit=seconds, memory_limit=memory
-    )
+    found = run_isolated(_verified, str(path), options, time_limit=seconds, memory_limit=memory)
+    return Verification(**{**found, "bad": {int(k): why for k, why in found["bad"].items()}})
 
 
-def _probed(path: str, map: Mapping[str, Any] | None, allow_pickle: bool) -> Result:
-    dataset = open_dataset(path, map=map, allow_pickle=allow_pickle)
-    for sample in sorted({0, len(dataset) - 1}) if len(dataset) else ():
-        dataset.read(sample)
-    return {"layout": dataset.layout, "samples": len(dataset)}
+def _verified(path: str, options: dict[str, Any]) -> Result:
+    return verify_here(path, **options).to_dict()
 
 
 def convert(
@@ -79,12 +50,12 @@ def convert(
 
     Parameters
     ----------
-    time_limit, memory_limit : seconds and bytes; by default those of `limits`.
+    time_limit, memory_limit : seconds and bytes; by default those of `pdeml.data.limits.limits`.
 
     Raises
     ------
     InvalidDataset
-        As `probe`.
+        As `verify`.
     """
     seconds, memory = limits(source)
     place = Path(target)

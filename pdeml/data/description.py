@@ -86,6 +86,7 @@ def parsed(text: Any) -> dict[str, Any]:
         dicts = [content["units"], content["splits"], content["attributes"]]
         lists = [f["components"] for f in content["fields"]]
         fits = all(isinstance(d, dict) for d in dicts) and all(isinstance(c, list) for c in lists)
+        fits = fits and isinstance(content["attributes"].get("title", ""), str)
     except (TypeError, ValueError, KeyError, RecursionError):
         fits, names = False, []
     if not fits or len(set(names)) != len(names):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -12,11 +13,16 @@ import torch
 from torch import Tensor
 
 from pdeml import probability
+from pdeml.data.patches import REACTING, Patches
 from pdeml.errors import InvalidOption
 from pdeml.operators.expressions import evaluate
-from pdeml.operators.pde import PDE, Initial
+from pdeml.operators.pde import PDE, Initial, Parameter
 from pdeml.probability.philox import sample_keys, uniform
 from pdeml.solvers.spectral.lowering import lowered
+
+RECIPE = 2
+"""Version of how samples are drawn from their seeds. Whatever changes a drawn number raises it:
+files of different recipes are different data sets, and one is not continued by the other."""
 
 PARAMETERS = 2**62  # stream of a sample's seed that parameters are drawn from; fields take 0
 SHIFTS = PARAMETERS + 1
@@ -24,14 +30,15 @@ GAMMA = {1: 3.0, 2: 3.5, 3: 4.0}  # smoothness of the default fields: about thre
 TAU = 5.0
 DISPLACEMENT = 0.05  # standard deviation over the length of the box: it seldom folds
 
-KNOWN: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
+KNOWN: Mapping[tuple[str, int], Callable[..., Tensor]] = MappingProxyType(
     {
-        "burgers": probability.fno_burgers,
-        "kuramoto_sivashinsky": probability.mno_kuramoto_sivashinsky,
-        "navier_stokes_vorticity": probability.fno_navier_stokes,
+        ("burgers", 1): probability.fno_burgers,
+        ("vector_burgers", 1): probability.fno_burgers,
+        ("kuramoto_sivashinsky", 1): probability.mno_kuramoto_sivashinsky,
+        ("navier_stokes_vorticity", 2): probability.fno_navier_stokes,
     }
 )
-"""Random fields of published data sets, by the name of the problem."""
+"""Random fields of published data sets, by the name of the problem and its dimension."""
 
 Ranges = Mapping[str, tuple[Any, ...]]
 
@@ -72,6 +79,33 @@ def checked_ranges(problem: PDE, vary: Ranges | None) -> dict[str, tuple[float, 
     return out
 
 
+def without_idle(
+    problem: PDE, ranges: Mapping[str, Any], initial: Any, given: bool
+) -> dict[str, Any]:
+    """The ranges of parameters that a run depends on: not those of a replaced initial value alone.
+
+    Parameters
+    ----------
+    initial : as of `RandomInitial`, or a function of seeds.
+    given : they were asked for, not taken from the declaration.
+
+    Raises
+    ------
+    InvalidOption
+        One that was asked for is idle.
+    """
+    if not callable(initial) and RandomInitial.keeps_declared(problem, initial):
+        return dict(ranges)
+    acting = {p.name for equation in problem.equations for p in equation.atoms(Parameter)}
+    idle = [name for name in ranges if name not in acting]
+    if idle and given:
+        raise InvalidOption(
+            f"vary {idle[0]}: it stands in the initial value of {problem.name!r} alone, which "
+            "initial= replaces. Start from initial='declared', or leave it out."
+        )
+    return {name: range_ for name, range_ in ranges.items() if name not in idle}
+
+
 def drawn_parameters(
     ranges: Mapping[str, tuple[float, float, str]], seeds: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -108,10 +142,12 @@ class RandomInitial:
     -----
     ``"random"`` is the first of these that applies:
 
-    - Burgers, Kuramoto–Sivashinsky in one dimension and the vorticity equation: the field of the
-      published data (`KNOWN`).
-    - A real variable whose declared value keeps one sign, as densities and concentrations do
-      (`fisher_kpp`, `gray_scott`): all variables as declared, at displaced points,
+    - Burgers and Kuramoto–Sivashinsky in one dimension and the vorticity equation: the field of
+      the published data (`KNOWN`).
+    - `fisher_kpp` and `gray_scott`: random patches of the invading state in the one at rest
+      (`pdeml.data.patches`); ``scale`` multiplies their radii.
+    - A real variable whose declared value keeps one sign, as densities do: all variables as
+      declared, at displaced points,
 
           u(x, 0) = u₀(x + s + d(x)),
 
@@ -131,7 +167,7 @@ class RandomInitial:
         self._field = {"name": field} if isinstance(field, str) else dict(field)
         self._state = lowered(problem).state
         self._problem, self._points = problem, _grid(problem, self._shape)
-        self._declared = _declared(problem, self._state, self._points).reshape(-1, *self._shape)
+        self._declared = self._declared_at(self._points, problem)
         name = self._field.get("name")
         known = [n for n in probability.__all__ if n != "Sampling"]
         if name not in ("random", "declared", *known):
@@ -142,42 +178,74 @@ class RandomInitial:
         options = {k: v for k, v in self._field.items() if k not in ("name", "scale")}
         self._draw: Callable[..., Tensor] | None = None
         if name == "random":
-            self._draw = KNOWN.get(problem.name)
-            if self._draw is not None and problem.name == "kuramoto_sivashinsky":
-                self._draw = self._draw if len(self._shape) == 1 else None
+            self._draw = KNOWN.get((problem.name, len(self._shape)))
         elif name != "declared":
             self._draw = getattr(probability, name)
         self._options = options
-        self._displaced = name == "random" and self._draw is None and _keeps_sign(self._declared)
+        free = name == "random" and self._draw is None
+        self._patches = REACTING.get(problem.name) if free else None
+        self._displaced = free and self._patches is None and _keeps_sign(self._declared)
 
-    def __call__(self, seeds: np.ndarray) -> Tensor:
-        """Values (B, C, *shape) in float64, one sample for each seed."""
-        if self._field["name"] == "declared":
-            return self._declared.expand(len(seeds), *self._declared.shape).clone()
-        return torch.stack([self._one(int(seed) >> 1) for seed in seeds])
+    @staticmethod
+    def keeps_declared(problem: PDE, field: str | Mapping[str, Any]) -> bool:
+        """Whether starts depend on the declared value, beyond its number of variables."""
+        name = field if isinstance(field, str) else field.get("name")
+        if name == "declared" or any(problem.time_order(f) > 1 for f in problem.fields):
+            return True  # velocities start as declared
+        if name != "random":
+            return False
+        known = (problem.name, len(problem.space_coordinates)) in KNOWN
+        return not known and problem.name not in REACTING
 
-    def _one(self, seed: int) -> Tensor:
+    def __call__(
+        self, seeds: np.ndarray, parameters: Mapping[str, np.ndarray] | None = None
+    ) -> Tensor:
+        """Values (B, C, *shape) in float64, one sample for each seed.
+
+        Parameters
+        ----------
+        parameters : values (B,) of the samples, where they differ from those declared.
+        """
+        rows = []
+        for row, seed in enumerate(seeds):
+            own = {name: float(values[row]) for name, values in (parameters or {}).items()}
+            problem = self._problem.with_parameters(own) if self._depends(own) else self._problem
+            rows.append(self._one(int(seed) >> 1, problem))
+        return torch.stack(rows)
+
+    def _depends(self, names: Iterable[str]) -> bool:
+        """Whether the declared value depends on one of these parameters."""
+        given = [c.value for c in self._problem.conditions if isinstance(c, Initial)]
+        return any(p.name in names for value in given for p in value.atoms(Parameter))
+
+    def _one(self, seed: int, problem: PDE) -> Tensor:
+        if self._patches is not None:
+            return self._patched(self._patches, seed)
         if self._displaced:
-            return self._moved(seed)
+            return self._moved(seed, problem)
         out = self._declared.clone()
+        if problem is not self._problem:
+            out = self._declared_at(self._points, problem)
+        if self._field["name"] == "declared":
+            return out
+        declared = out.clone()
         stream = 0
         for channel, variable in enumerate(self._state):
             if variable.is_Derivative:
                 continue  # a velocity starts as declared
-            values = self._random(seed, stream, channel)
+            values = self._random(seed, stream, declared[channel])
             if out.is_complex():
-                values = torch.complex(values, self._random(seed, stream + 1, channel))
+                values = torch.complex(values, self._random(seed, stream + 1, declared[channel]))
             out[channel] = values
             stream += 2
         return out
 
-    def _random(self, seed: int, stream: int, channel: int) -> Tensor:
+    def _random(self, seed: int, stream: int, declared: Tensor) -> Tensor:
         n = self._shape[0] if len(self._shape) == 1 else self._shape
         scale = float(self._field.get("scale", 1.0))
         if self._draw is not None:
             field = self._draw(n, samples=1, seed=seed, first=stream, **self._options)
             return scale * field[0, 0]
-        declared = self._declared[channel]
         mean = declared.mean().real
         spread = (declared - declared.mean()).abs().square().mean().sqrt()
         return mean + scale * spread * self._standard(seed, stream)
@@ -191,7 +259,14 @@ class RandomInitial:
         )[0, 0]
         return field / _deviation(dim, options["gamma"], options["tau"])
 
-    def _moved(self, seed: int) -> Tensor:
+    def _patched(self, patches: Patches, seed: int) -> Tensor:
+        domain: Any = self._problem.domain
+        low, high = patches.radius
+        scale = float(self._field.get("scale", 1.0))
+        sized = dataclasses.replace(patches, radius=(scale * low, scale * high))
+        return sized(self._points, domain.space.bounds, seed).reshape(-1, *self._shape)
+
+    def _moved(self, seed: int, problem: PDE) -> Tensor:
         """The declared values at x + s + d(x), wrapped into the box."""
         domain: Any = self._problem.domain
         size = DISPLACEMENT * float(self._field.get("scale", 1.0))
@@ -201,7 +276,11 @@ class RandomInitial:
             shift = uniform(keys, [np.array([axis])])[0].item()
             moved = shift + size * self._standard(seed, axis).flatten()
             points[:, axis] = a + (points[:, axis] - a + (b - a) * moved) % (b - a)
-        return _declared(self._problem, self._state, points).reshape(-1, *self._shape)
+        return self._declared_at(points, problem)
+
+    def _declared_at(self, points: Tensor, problem: PDE) -> Tensor:
+        """Declared values (C, *shape) at points (P, d)."""
+        return _declared(problem, self._state, points).reshape(-1, *self._shape)
 
 
 def _deviation(dim: int, gamma: float, tau: float) -> float:
@@ -231,7 +310,7 @@ def _grid(problem: PDE, shape: tuple[int, ...]) -> Tensor:
 
 
 def _declared(problem: PDE, state: Sequence[Any], points: Tensor) -> Tensor:
-    """Declared initial values (C, P) at points, with the declared parameters."""
+    """Declared initial values (C, P) at points, with the parameters of the problem."""
     given = {c.derivative: c.value for c in problem.conditions if isinstance(c, Initial)}
     expressions = [given[variable] for variable in state]
     values = evaluate(expressions, problem.space_coordinates, points, problem.values)

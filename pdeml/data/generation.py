@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,19 +13,18 @@ import torch
 from torch import Tensor
 
 from pdeml import engine, problems, solvers
-from pdeml.data.batches import Batched
+from pdeml.data.batches import LARGEST_BATCH, Batched
 from pdeml.data.chunked import parts_folder
 from pdeml.data.dataset import Dataset
-from pdeml.data.drawing import Ranges, checked_ranges
-from pdeml.data.merging import merge
+from pdeml.data.drawing import Ranges, checked_ranges, without_idle
+from pdeml.data.families import family_of
 from pdeml.data.opening import open as open_dataset
-from pdeml.data.readers.native import part_files
-from pdeml.data.single import Family, OneByOne
-from pdeml.data.writer import Writer
+from pdeml.data.running import Run
+from pdeml.data.single import Family, OneByOne, declared
 from pdeml.domains import SpaceTime
 from pdeml.errors import InvalidOption, UnsupportedProblem
 from pdeml.operators.pde import PDE
-from pdeml.progress import ProgressBar
+from pdeml.solvers.fem.processes import world
 from pdeml.solvers.options import checked_times
 
 FRAMES = 51
@@ -42,6 +40,7 @@ def generate(
     frames: int | None = None,
     resolution: int | Sequence[int] | None = None,
     vary: Ranges | None = None,
+    keep: int | Sequence[int] | None = None,
     initial: str | Mapping[str, Any] | Callable[[np.ndarray], Tensor] = "random",
     method: str | None = None,
     dt: float | None = None,
@@ -67,22 +66,27 @@ def generate(
 
     Parameters
     ----------
-    problem : a `pdeml.PDE`, the name of one of the zoo, or a function (seed, sample) → PDE that
-        declares each sample: for random coefficients, sources and walls. All samples have the same
-        fields and domain; the declaration of sample 0 is kept with the data. Names of such
-        functions of the zoo (``"darcy"``) do the same. Each sample has a process of its own.
+    problem : a `pdeml.PDE`, the name of one of the zoo, or a family: a function of the keywords
+        ``seed`` (the root) and ``sample`` (0, 1, …) that declares each sample, for random
+        coefficients, sources and walls. It gives a `pdeml.PDE`, or a `Sample` with the inputs that
+        are stored beside the solution. All samples have the same fields, inputs and domain; the
+        declaration of sample 0 is kept with the data. The name ``"darcy"`` is such a family, with
+        its coefficient ``k`` as input.
     samples : how many.
     out : path of the HDF5 file (`pdeml.data.layout`).
     seed : root of the seeds, in [0, 2⁶³).
     times, frames : instants that are kept, or how many from the start to the end of the declared
         interval (default 51).
-    resolution : points per axis (default 256, 64², 32³).
+    resolution : points per axis (default 256, 64², 32³): of the run by the spectral method, of the
+        grid that values are kept on by others, whose cells are an option (``h``).
+    keep : points per axis that are stored of a run by the spectral method, divisors of
+        `resolution`: the Fourier series is truncated. All by default.
     vary : ``{"nu": (low, high)}``, uniform, or ``(low, high, "log")``: parameters that are drawn.
-        By default those that declare a range.
+        By default those that declare a range and on which the samples depend.
     initial : ``"random"``: the field of the published data for Burgers, Kuramoto–Sivashinsky and
-        the vorticity equation; the declared value at randomly displaced points where that keeps one
-        sign (`fisher_kpp`, `gray_scott`); else a Gaussian field with its mean and deviation (see
-        `pdeml.data.drawing.RandomInitial`). Or ``"declared"``, the name of a
+        the vorticity equation; random patches for `fisher_kpp` and `gray_scott`; the declared value
+        at randomly displaced points where that keeps one sign; else a Gaussian field with its mean
+        and deviation (see `pdeml.data.drawing.RandomInitial`). Or ``"declared"``, the name of a
         field of `pdeml.probability` or a table of it with options, or a function of seeds (B,)
         uint64 → Tensor (B, C, *n). Problems that are not periodic start as declared.
     method : ``"spectral"`` where the problem is periodic (batches, any device), else ``"fem"`` (a
@@ -100,14 +104,16 @@ def generate(
     resume : ``"auto"`` continues a file that is there, True demands one, False refuses one.
     retry_failed : solve samples again that had failed.
     shard : (i, n): this run makes the i-th of n shares; the last to end merges them.
-    workers : processes where there is one per sample (default: one per core).
+    workers : processes of this machine where there is one per sample (default: one per core).
     durability, compression : see `Writer`.
     command : kept as provenance.
-    progress : show a bar.
+    progress : say what will be written and how long it takes, and show a bar.
 
     Returns
     -------
     Dataset
+        Of the finished samples. A sample that blows up or that the method cannot solve is marked as
+        failed, with its message, and the others go on; ``dataset.info()["samples"]`` counts them.
 
     Raises
     ------
@@ -115,36 +121,34 @@ def generate(
         No method can solve the problem.
     InvalidOption, DatasetMismatch, DatasetLocked, OutputError
         See `Writer`.
+
+    Notes
+    -----
+    Under ``mpiexec -n N`` a periodic problem is divided into N shards, which the first process
+    merges. Of other problems the first process writes what the others solve, one sample each
+    (``mpi4py.futures``); a dead process then ends all, and the same command continues.
     """
     family: Family | None = None
     if isinstance(problem, str):
-        build = problems.get(problem)
-        each = {"seed", "sample"} <= inspect.signature(build).parameters.keys()
-        problem = build if each else build()
+        family = family_of(problem)
+        problem = problems.get(problem)() if family is None else family
     if not isinstance(problem, PDE):
-        family, problem = problem, problem(seed=seed, sample=0)
+        family = problem
+        problem = declared(family, seed, 0).problem
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
         raise InvalidOption(f"samples={samples!r}: give a positive integer.")
     if dtype not in ("float32", "float64"):
         raise InvalidOption(f"dtype={dtype!r}: give 'float32' or 'float64'.")
     ranges = checked_ranges(problem, vary)
     chosen = _method(problem, method)
-    if family is not None and chosen == "spectral":
-        raise UnsupportedProblem(
-            f"the samples of {problem.name!r} are declared one by one; 'spectral' solves batches "
-            "of one declaration: draw parameters by vary=, or give method='fem'."
-        )
-    if (
-        samples > 1
-        and not ranges
-        and family is None
-        and (chosen != "spectral" or initial == "declared")
-    ):
-        raise InvalidOption(
-            f"nothing would differ between the samples of {problem.name!r}: draw a parameter by "
-            f"vary={{name: (low, high)}} ({', '.join(p.name for p in problem.parameters) or 'none'}"
-            "), or start from random fields where the problem is periodic."
-        )
+    if chosen == "spectral":
+        ranges = without_idle(problem, ranges, initial, vary is not None)
+    _check_varied(problem, chosen, family, ranges, samples, initial, keep)
+    ranks = world()
+    if ranks is not None and shard is not None:
+        raise InvalidOption("shard= is for runs without mpiexec, which divides the samples itself.")
+    if ranks is not None and batch is None:
+        batch = min(LARGEST_BATCH, -(-samples // ranks.size))  # a block for each
     plan = (Batched if chosen == "spectral" else OneByOne)(
         problem,
         ranges,
@@ -153,6 +157,7 @@ def generate(
         method=chosen,
         times=_times(problem, times, frames),
         resolution=resolution,
+        keep=keep,
         initial=initial,
         dt=dt,
         batch=batch,
@@ -163,34 +168,61 @@ def generate(
         workers=workers,
         family=family,
     )
-    target = Path(out)
-    with Writer(
-        target,
-        fields=plan.fields,
-        times=plan.times,
-        axes=plan.axes,
-        mesh=plan.mesh,
-        samples=samples,
-        pde=problem,
-        parameters=sorted(ranges),
-        seed=seed,
-        options={"vary": {n: list(r) for n, r in ranges.items()}, **plan.identity},
-        splits=None if split is None else _splits(samples, split, seed),
-        resume=resume,
-        durability=durability,
-        compression=compression,
-        shard=shard,
-        block=plan.batch,
-        command=command,
-    ) as writer:
-        title = f"generate {problem.name}"
-        with ProgressBar(title, progress) as bar:
-            for _ in plan.run(writer, retry_failed):
-                done = float((writer.status != 0).mean())
-                bar.update(done, {"samples": f"{writer.finished}/{len(writer.numbers)}"})
-    if shard is not None and _all_there(target, shard[1], samples):
-        merge(target)
+    run = Run(
+        problem,
+        Path(out),
+        plan,
+        retry_failed,
+        progress,
+        {
+            "samples": samples,
+            "parameters": sorted(ranges),
+            "seed": seed,
+            "options": {"vary": {n: list(r) for n, r in ranges.items()}, **plan.identity},
+            "splits": None if split is None else _splits(samples, split, seed),
+            "resume": resume,
+            "durability": durability,
+            "compression": compression,
+            "command": command,
+        },
+    )
+    if ranks is not None:
+        run.divided(ranks)
+    elif shard is not None:
+        run.share(shard)
+    else:
+        run.write()
+    target = run.target
     return open_dataset(target if target.exists() else parts_folder(target))
+
+
+def _check_varied(
+    problem: PDE,
+    method: str,
+    family: Family | None,
+    ranges: Mapping[str, Any],
+    samples: int,
+    initial: Any,
+    keep: Any,
+) -> None:
+    """Refuse a family that cannot be solved in batches, and samples that are all the same."""
+    if family is not None and method == "spectral":
+        raise UnsupportedProblem(
+            f"the samples of {problem.name!r} are declared one by one; 'spectral' solves batches "
+            "of one declaration: draw parameters by vary=, or give method='fem'."
+        )
+    if keep is not None and method != "spectral":
+        raise InvalidOption(
+            f"keep={keep!r} truncates Fourier series of the spectral method; {method!r} keeps "
+            "values at the points of resolution=."
+        )
+    fixed = not ranges and family is None
+    if samples > 1 and fixed and (method != "spectral" or initial == "declared"):
+        raise InvalidOption(
+            f"nothing would differ between the samples of {problem.name!r}: draw a parameter by "
+            f"vary={{name: (low, high)}} ({', '.join(p.name for p in problem.parameters) or 'none'}"
+            "), or start from random fields where the problem is periodic."
+        )
 
 
 def _method(problem: PDE, method: str | None) -> str:
@@ -237,12 +269,3 @@ def _splits(samples: int, parts: Sequence[float], seed: int) -> dict[str, np.nda
     return {
         n: np.sort(order[a:b]) for n, (a, b) in zip(names, itertools.pairwise(ends), strict=True)
     }
-
-
-def _all_there(target: Path, count: int, samples: int) -> bool:
-    """Whether all shards are complete."""
-    folder = parts_folder(target)
-    if len(part_files(folder)) < count:
-        return False
-    status = open_dataset(folder).contents.status
-    return status is not None and len(status) == samples and bool((status != 0).all())

@@ -293,7 +293,8 @@ def _mesh(file: Any, header: Header) -> Iterator[tuple[str, Any]]:
     corner = _dimension(file, "corner", cells.shape[1])
     data = file.create_dataset("cells", data=cells.astype("<i8"))
     _attach(data, [cell[1], corner[1]])
-    dim = cells.shape[1] - 1
+    # quadrilaterals have as many corners as tetrahedra
+    dim = min(cells.shape[1] - 1, coords.shape[1])
     role = {1: "edge", 2: "face", 3: "volume"}.get(dim, "face")
     data.attrs.update(cf_role=f"{role}_node_connectivity", start_index=np.int64(0))
     topology = file.create_dataset("mesh", data=np.int64(0))

@@ -47,14 +47,20 @@ def samples_figure(dataset: Dataset) -> Figure:
                 ]
             for piece, channel in zip(pieces, view.field(name).components, strict=True):
                 where = f"sample {sample}" + (f", {own}" if own else "")
-                piece.attrs["long_name"] = f"{channel} ({where})"
+                piece.attrs["long_name"] = _literal(f"{channel} ({where})")
+                piece.attrs["units"] = _literal(piece.attrs["units"])
                 variables[f"{channel} {row}"] = piece.squeeze("time", drop=True) if (
                     "time" in piece.dims and piece.sizes["time"] == 1
                 ) else piece  # fmt: skip
     import xarray
 
-    title = dataset.contents.attributes.get("title") or dataset.layout
+    title = _literal(dataset.contents.attributes.get("title") or dataset.layout)
     return plots.figure(xarray.Dataset(variables, attrs={"problem": title, "method": "data"}))
+
+
+def _literal(text: str) -> str:
+    """Text of a file as it is: dollars would be read as mathematics, and may be no valid one."""
+    return str(text).replace("$", r"\$")
 
 
 def _mesh_figure(dataset: Dataset, chosen: np.ndarray) -> Figure:
@@ -66,23 +72,29 @@ def _mesh_figure(dataset: Dataset, chosen: np.ndarray) -> Figure:
     rows, columns = values.shape[:2]
     figure = Figure(figsize=(5 * columns, 3.6 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
+    figure.suptitle(_literal(dataset.contents.attributes.get("title") or dataset.layout))
+    labels = []
+    for info in map(dataset.field, dataset.fields):
+        bars = "|" if values.is_complex() else ""  # the modulus is drawn
+        units = "" if info.units in ("1", "") else f" [{info.units}]"
+        labels += [_literal(f"{bars}{component}{bars}{units}") for component in info.components]
+    values = values.abs() if values.is_complex() else values
     for row, sample in enumerate(chosen):
-        for column, channel in enumerate(dataset.channels):
-            axes, shown = panels[row, column], abs(values[row, column].numpy())
-            if not dataset.read(0).is_complex():
-                shown = values[row, column].numpy()
+        for column, channel in enumerate(labels):
+            axes, shown = panels[row, column], values[row, column].numpy()
             if mesh.coords.shape[1] == 1:
                 order = np.argsort(mesh.coords[:, 0])
                 axes.plot(mesh.coords[order, 0], shown[order])
                 axes.set(xlabel="x", ylabel=channel)
             else:
                 # of a solid, its vertices seen along z
-                style = {"s": 4, "cmap": "viridis"}
+                style = plots.colours(shown)
                 if mesh.cells.shape[1] == 3 and mesh.coords.shape[1] == 2:
-                    image = axes.tripcolor(*mesh.coords.T, mesh.cells, shown, shading="gouraud")
+                    style["shading"] = "gouraud"
+                    image = axes.tripcolor(*mesh.coords.T, mesh.cells, shown, **style)
                 else:
-                    image = axes.scatter(*mesh.coords[:, :2].T, c=shown, **style)
+                    image = axes.scatter(*mesh.coords[:, :2].T, c=shown, s=4, **style)
                 figure.colorbar(image, ax=axes, label=channel)
                 axes.set(xlabel="x", ylabel="y", aspect="equal")
-            axes.set_title(f"sample {dataset.samples[sample]}")
+            axes.set_title(f"sample {dataset.samples[sample]}, time = {float(dataset.times[-1]):g}")
     return figure

@@ -26,7 +26,7 @@ from pdeml.errors import InvalidDataset, OutputError
 
 DURABILITY = ("power", "process")
 HEADROOM = 2**20  # for what stands beside the values
-LARGEST_WRITE = 2**23  # per system call, after which the disk starts on these bytes
+LARGEST_WRITE = 2**21  # per system call, after which the disk starts on these bytes
 
 _started = getattr(ctypes.CDLL(None), "sync_file_range", None)  # Linux alone
 if _started is not None:

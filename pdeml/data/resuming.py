@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pdeml.data.layout import Header
-from pdeml.errors import DatasetMismatch
+from pdeml.errors import DatasetMismatch, PdemlError
+from pdeml.operators.pde import PDE
 
 
 def check_same(stored: Header, asked: Header, path: Path, parts: bool = False) -> None:
@@ -35,7 +36,8 @@ def check_same(stored: Header, asked: Header, path: Path, parts: bool = False) -
 def _differences(a: Header, b: Header, parts: bool) -> Iterator[tuple[str, Any, Any]]:
     if not parts and not np.array_equal(a.numbers, b.numbers):
         yield "number of samples", a.samples, b.samples
-    yield from _unequal("problem", a.pde.get("declaration"), b.pde.get("declaration"))
+    if not _same_problem(a.pde.get("declaration"), b.pde.get("declaration")):
+        yield "problem", a.pde.get("declaration"), b.pde.get("declaration")
     yield from _unequal("fields", _fields(a), _fields(b))
     yield from _unequal("parameters", dict(a.parameters), dict(b.parameters))
     if len(a.axes) != len(b.axes):
@@ -63,6 +65,16 @@ def _differences(a: Header, b: Header, parts: bool) -> Iterator[tuple[str, Any, 
         )
     ):
         yield "mesh", a.mesh and a.mesh.coords.shape, b.mesh and b.mesh.coords.shape
+
+
+def _same_problem(one: str | None, other: str | None) -> bool:
+    """Whether two declarations are equal; their text may be of different versions of pdeml."""
+    if one == other or one is None or other is None:
+        return one == other
+    try:
+        return PDE.from_json(one) == PDE.from_json(other)
+    except PdemlError:
+        return False
 
 
 def _fields(header: Header) -> list[list[Any]]:

@@ -15,6 +15,12 @@ SPLITS = ("train", "valid", "test")
 """Usual names of stored splits, in the order in which they are given."""
 
 
+def is_number(dtype: np.dtype) -> bool:
+    """Whether values of a dtype can be read: torch has no longer ones than float64, complex128."""
+    longest = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
+    return dtype.itemsize <= longest.get(dtype.kind, 0)
+
+
 @dataclass(frozen=True)
 class FieldInfo:
     """One field of a data set.

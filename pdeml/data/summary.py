@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 UNEVEN = 1e-6  # relative difference of time steps that is no rounding
 
 
-def info(path: str | os.PathLike[str]) -> dict[str, Any]:
+def info(path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
     """Describe a data set of any layout; ``pdeml inspect`` prints it.
+
+    Parameters
+    ----------
+    **options : of `pdeml.data.open`.
 
     Returns
     -------
     dict
         Plain data: layout, files, fields, axes, times, parameters, samples (finished, failed,
-        empty), splits, statistics where they are stored, provenance, warnings.
+        empty), splits, attributes with the provenance, warnings.
 
     Raises
     ------
@@ -32,7 +36,7 @@ def info(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     from pdeml.data.opening import open as open_dataset
 
-    return summary(open_dataset(path))
+    return summary(open_dataset(path, **options))
 
 
 def summary(dataset: Dataset) -> dict[str, Any]:

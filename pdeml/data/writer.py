@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from pdeml.data.checking import wrong_rows
+from pdeml.data.checksums import begun, checksums
 from pdeml.data.chunked import Parts, parts_folder
 from pdeml.data.declaring import (
     axes_of,
@@ -40,7 +39,6 @@ from pdeml.errors import InvalidDataset, InvalidOption
 from pdeml.operators.pde import PDE
 
 COMPRESSIONS = (None, "gzip", "lzf")
-THREADS = min(4, os.cpu_count() or 1)  # for checksums
 VERIFY = ("last", "all", "none")
 
 
@@ -313,13 +311,8 @@ class Writer:
             for name, count in self.header.parameters.items()
         }
         own["wall_time"] = np.full(len(rows), wall_time / len(rows))
-        with self._signals, ThreadPoolExecutor(THREADS) as pool:
-            # checksums are computed by other threads while this one and the disk write
-            sums = {
-                name: pool.map(_checksums, np.array_split(array, THREADS))
-                for name, array in arrays.items()
-            }
-            self._storage.write(rows, arrays, lambda: {**self._columns(rows, sums), **own})
+        with self._signals, begun(arrays) as sums:
+            self._storage.write(rows, arrays, lambda: {**self._columns(rows, sums()), **own})
 
     def fail(self, ids: Any, message: str) -> None:
         """Mark samples as failed, with the reason; their values are NaN."""
@@ -329,7 +322,7 @@ class Writer:
             for f in self.header.fields
             for p in parts(f)
         }
-        entries = self._columns(rows, {n: [_checksums(array)] for n, array in arrays.items()})
+        entries = self._columns(rows, {n: checksums(array) for n, array in arrays.items()})
         text = message.encode("utf-8", "replace")[:MESSAGE_BYTES]
         padded = np.frombuffer(text.ljust(MESSAGE_BYTES, b"\0"), "S1")
         entries["message"] = np.tile(padded, (len(rows), 1))
@@ -360,14 +353,10 @@ class Writer:
             f"ids={ids!r:.80}: give distinct numbers of samples of this writer ({span})."
         )
 
-    def _columns(
-        self, rows: np.ndarray, sums: Mapping[str, Iterable[np.ndarray]]
-    ) -> dict[str, np.ndarray]:
+    def _columns(self, rows: np.ndarray, sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Checksums, seeds and an empty message; parameters are added by the caller."""
         numbers = rows if self._total is None else self.numbers[rows]
-        out: dict[str, np.ndarray] = {
-            f"crc32_{name}": np.concatenate([*found]) for name, found in sums.items()
-        }
+        out = {f"crc32_{name}": found for name, found in sums.items()}
         out["seed"] = self.seeds(numbers)
         out["wall_time"] = np.zeros(len(rows))
         out["message"] = np.zeros((len(rows), MESSAGE_BYTES), "S1")
@@ -414,8 +403,3 @@ class Writer:
                 self.close()
         finally:
             self._signals.remove()
-
-
-def _checksums(array: np.ndarray) -> np.ndarray:
-    """CRC-32 of each sample."""
-    return np.array([zlib.crc32(sample) for sample in array], np.uint32)

@@ -1,4 +1,4 @@
-"""Meshes of intervals, triangles and tetrahedra that are domains like any other."""
+"""Meshes of simplices, quadrilaterals or hexahedra that are domains like any other."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 from pdeml.domains import mesh_checks as checks
+from pdeml.domains import mesh_tensor
 from pdeml.domains.domain import Bounds, Domain
 from pdeml.domains.mesh_boundary import Faceted
+from pdeml.domains.mesh_facets import check_connected, facets_of_cells, labels_of_facets
+from pdeml.domains.mesh_kinds import FACET, cells_of, kind_of
 from pdeml.domains.mesh_location import Locator
 from pdeml.domains.mesh_simplex import blend, gaps, simplex_rule, simplex_weights
 from pdeml.domains.mesh_text import digest_of, from_text, named_from_text, to_text
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Mesh(Mapped, Faceted):
-    """A simplicial mesh of an interval, a plane region or a solid.
+    """A mesh of an interval, a plane region or a solid.
 
     The domain is the union of the cells. Its boundary parts are named sets of facets; a mesh with
     curved sides is the polyhedron that its vertices span, and so are its measures and normals.
@@ -40,17 +43,21 @@ class Mesh(Mapped, Faceted):
     ----------
     coordinates : one, two or three SymPy symbols.
     vertices : shape (V, d).
-    cells : vertices of each cell, shape (K, d + 1), in either orientation.
+    cells :
+        Vertices of each cell, in either orientation: intervals, triangles or tetrahedra of shape
+        (K, d + 1); quadrilaterals (K, 4), around each; hexahedra (K, 8), around the bottom, then
+        likewise around the top, as in VTK and gmsh. All are of one kind.
     parts :
-        Vertices of the facets of each part, shape (F, d). Facets that have no name are the part
-        ``"boundary"``, or ``"untagged"`` beside others. A set of facets inside the mesh is kept in
-        ``interfaces``.
+        Vertices of the facets of each part, shape (F, k), in any order. Facets that have no name
+        are the part ``"boundary"``, or ``"untagged"`` beside others. A set of facets inside the
+        mesh is kept in ``interfaces``.
     regions : cells of each region, shape (K,); cells may have none.
 
     Attributes
     ----------
     vertices, cells : as given, each cell turned to positive volume; read-only.
-    facets : the boundary, outwards by the right-hand rule, shape (F, d).
+    cell : "interval", "triangle", "quadrilateral", "tetrahedron" or "hexahedron".
+    facets : the boundary, outwards by the right-hand rule, shape (F, k).
     facet_parts : index of each facet's part in ``parts``, shape (F,).
     regions : names of the regions.
     cell_regions : index of each cell's region in ``regions``, −1 for none, shape (K,).
@@ -61,8 +68,9 @@ class Mesh(Mapped, Faceted):
     ------
     InvalidMesh
         If vertices are not finite, coincide, are unused or hang on a facet of other cells; if cells
-        are degenerate, overlap their neighbours, share a facet among three or fall into pieces; if
-        a name fits no facet. The message names what and where.
+        are degenerate, folded (a quadrilateral that is not convex), overlap their neighbours, share
+        a facet among three or fall into pieces; if a name fits no facet. The message names what and
+        where.
     InvalidProblem
         If the coordinates are no symbols.
 
@@ -71,6 +79,12 @@ class Mesh(Mapped, Faceted):
     Interior points are uniform over the cells in proportion to their volumes, boundary points over
     the facets; cells and facets that follow each other are neighbours, which keeps points of
     ``"sobol"`` and ``"lhs"`` evenly spread. On the boundary of a solid ``"grid"`` is ``"sobol"``.
+
+    Quadrilaterals and hexahedra are images of the unit square and cube, multilinear in each
+    coordinate. Faces of hexahedra may be warped: cells meet in the bilinear surface, and
+    ``locate``, ``contains``, ``sample``, ``volume`` and ``quadrature`` are those of the cells. On
+    the boundary such a face is taken for the four triangles about its middle, which enclose the
+    same volume; areas, normals and distances are theirs, exact where a face is plane.
 
     Examples
     --------
@@ -93,15 +107,20 @@ class Mesh(Mapped, Faceted):
             raise InvalidMesh(f"a Mesh has one, two or three coordinates; {dim} were given.")
         self._unit_dim = dim
         self.vertices = checks.array_of(vertices, dim, "f", "the vertices of a Mesh")
-        given = checks.array_of(cells, dim + 1, "i", "the cells of a Mesh")
+        widths = tuple(kind.corners for kind in cells_of(dim))
+        given = checks.array_of(cells, widths, "i", "the cells of a Mesh")
         checks.check_vertices(self.vertices, given)
-        self.cells, self.cell_volumes = checks.oriented(self.vertices, given)
-        found = checks.facets_of_cells(self.vertices, self.cells)
+        kind = kind_of(dim, given.shape[1])
+        self.cell = kind.name
+        self._tensor = kind.corners > dim + 1
+        oriented = mesh_tensor.oriented if self._tensor else checks.oriented
+        self.cells, self.cell_volumes = oriented(self.vertices, given)
+        found = facets_of_cells(self.vertices, self.cells)
         self.facets, self._opposite = found.outer, found.opposite
         # Pieces that hang together without sharing facets are told by the vertex where they do.
         self._check_hanging()
-        checks.check_connected(self.cells, found, self.vertices)
-        self._names, self.facet_parts, self.interfaces = checks.labels_of_facets(
+        check_connected(self.cells, found, self.vertices)
+        self._names, self.facet_parts, self.interfaces = labels_of_facets(
             parts or {}, found, len(self.vertices)
         )
         self.regions, self.cell_regions = checks.labels_of_cells(regions or {}, len(self.cells))
@@ -116,15 +135,16 @@ class Mesh(Mapped, Faceted):
         points = torch.tensor(self.vertices[rim])
         margin = checks.HANGING * checks.extent_of(self.vertices)
         point, item = (column.numpy() for column in self._facet_tree.pairs(points, margin))
-        apart = (self.facets[item] != rim[point][:, None]).all(axis=1)
+        corners, facet = self._skin
+        apart = (self.facets[facet[item]] != rim[point][:, None]).all(axis=1)
         point, item = rim[point[apart]], item[apart]
-        corners = self.vertices[self.facets[item]]
+        corners = corners[item]
         gap = gaps(torch.tensor(self.vertices[point]), torch.tensor(corners)).numpy()
         for hit in np.flatnonzero(gap <= margin):
             raise InvalidMesh(
                 f"vertex {point[hit]} at {checks.at(self.vertices[point[hit]])} hangs on the facet "
-                f"with the vertices {self.facets[item[hit]].tolist()}, which does not have it; "
-                "divide the cell there."
+                f"with the vertices {self.facets[facet[item[hit]]].tolist()}, which does not have "
+                "it; divide the cell there."
             )
 
     @cached_property
@@ -157,7 +177,9 @@ class Mesh(Mapped, Faceted):
         Returns
         -------
         cell : LongTensor, shape (N,), −1 for points outside. On a common facet either cell.
-        weights : barycentric coordinates in that cell, shape (N, d + 1), NaN for points outside.
+        weights :
+            Of the vertices of that cell, shape (N, k), so that x = Σ_k w_k v_k: barycentric
+            coordinates, or multilinear shape functions. NaN for points outside.
         """
         return self._locator.locate(self._checked(points).detach())
 
@@ -182,8 +204,18 @@ class Mesh(Mapped, Faceted):
         volumes = torch.tensor(self.cell_volumes[order], device=u.device)
         place, inner = select(u[:, 0], volumes / volumes.sum())
         corners = torch.tensor(self.vertices[self.cells[order]], device=u.device)[place]
-        weights = simplex_weights(torch.cat([inner[:, None], u[:, 1:]], dim=1))
+        inside = torch.cat([inner[:, None], u[:, 1:]], dim=1)
+        if self._tensor:
+            densities = self._densities[torch.tensor(order)].to(u.device)[place]
+            weights = mesh_tensor.corner_weights(mesh_tensor.uniform(inside, densities))
+        else:
+            weights = simplex_weights(inside)
         return blend(weights, corners)
+
+    @cached_property
+    def _densities(self) -> Tensor:
+        """Jacobian determinants of quadrilaterals and hexahedra at {0, ½, 1}^d."""
+        return mesh_tensor.densities(self.vertices[self.cells])
 
     def quadrature(self, degree: int = 2, region: str | None = None) -> tuple[Tensor, Tensor]:
         """Points and weights that integrate over the mesh or a region of it.
@@ -203,7 +235,7 @@ class Mesh(Mapped, Faceted):
         InvalidOption
             If there is no such region, or the degree is no integer from 0 to 40.
         """
-        rule, shares = simplex_rule(self.dim, degree)
+        rule, shares = simplex_rule(self.dim, degree)  # checks the degree
         if region is not None and region not in self.regions:
             raise InvalidOption(
                 f"{region!r} is no region of {self!r}; its regions are "
@@ -211,6 +243,8 @@ class Mesh(Mapped, Faceted):
             )
         every = np.ones(len(self.cells), dtype=bool)
         chosen = every if region is None else self.cell_regions == self.regions.index(region)
+        if self._tensor:
+            return mesh_tensor.quadrature(self.vertices[self.cells[chosen]], degree)
         points = np.einsum("qk,ckd->cqd", rule, self.vertices[self.cells[chosen]])
         weights = np.outer(self.cell_volumes[chosen], shares)
         return torch.tensor(points.reshape(-1, self.dim)), torch.tensor(weights.ravel())
@@ -218,7 +252,7 @@ class Mesh(Mapped, Faceted):
     # Ways to get a mesh
 
     @classmethod
-    def structured(cls, domain: Domain, n: int | Sequence[int]) -> Mesh:
+    def structured(cls, domain: Domain, n: int | Sequence[int], cell: str | None = None) -> Mesh:
         """Divide a box, a union of boxes that meet along whole grid lines, or a box with a hole.
 
         Parameters
@@ -226,21 +260,23 @@ class Mesh(Mapped, Faceted):
         domain : an Interval, Rectangle or Box of up to three coordinates, or what ``|`` and ``-``
             make of several, for instance an L-shape; or a Rectangle without a Disk inside of it.
         n : cells per axis of the bounding box, one number or one for each axis.
+        cell : ``"quadrilateral"`` or ``"hexahedron"``; default the simplex of the dimension.
 
         Returns
         -------
         Mesh
-            Each box of the grid is divided into 1, 2 or 6 simplices; parts are named as those of
-            the domain. Around a round hole the cells form rings, finer towards it.
+            Each box of the grid is one cell, or is divided into 2 or 6 simplices; parts are named
+            as those of the domain. Around a round hole the cells form rings, finer towards it.
 
         Raises
         ------
         InvalidOption
-            If the grid does not fit the domain, or the domain has round or oblique sides.
+            If the grid does not fit the domain, the domain has round or oblique sides, or there is
+            no such cell in its dimension.
         """
         from pdeml.domains.mesh_structured import structured
 
-        return structured(domain, n)
+        return structured(domain, n, cell)
 
     @classmethod
     def generate(cls, domain: Domain, h: float | Callable[..., float]) -> Mesh:
@@ -254,7 +290,8 @@ class Mesh(Mapped, Faceted):
         Returns
         -------
         Mesh
-            Vertices of the boundary lie on that of the domain; parts are named as its parts.
+            Of simplices. Vertices of the boundary lie on that of the domain; parts are named as its
+            parts.
 
         Raises
         ------
@@ -325,7 +362,7 @@ class Mesh(Mapped, Faceted):
 
     @property
     def named_facets(self) -> dict[str, np.ndarray]:
-        """Vertices of the facets of each part and interface, shape (F, d)."""
+        """Vertices of the facets of each part and interface, shape (F, k)."""
         return {name: self.facets_of(name) for name in self.parts} | self.interfaces
 
     @property
@@ -395,6 +432,7 @@ class Mesh(Mapped, Faceted):
         return {
             "type": "Mesh",
             "coordinates": [symbol.name for symbol in self.coordinates],
+            "cell": self.cell,
             "sha256": self.digest,
             "vertices": to_text(self.vertices),
             "cells": to_text(self.cells),
@@ -406,11 +444,16 @@ class Mesh(Mapped, Faceted):
     def _from_dict(cls, data: Mapping[str, Any], symbols: Mapping[str, sp.Symbol]) -> Self:
         coordinates = looked_up(data["coordinates"], symbols)
         dim = len(coordinates)
+        # files of older versions hold simplices and do not say so
+        named = {kind.name: kind for kind in cells_of(dim)}
+        kind = named.get(data.get("cell", next(iter(named), None)))
+        if kind is None:
+            raise InvalidMesh(f"a mesh of {dim} coordinates has no cells {data.get('cell')!r}.")
         mesh = cls(
             coordinates,
             from_text(data["vertices"], dim, "f"),
-            from_text(data["cells"], dim + 1, "i"),
-            named_from_text(data["facets"], dim),
+            from_text(data["cells"], kind.corners, "i"),
+            named_from_text(data["facets"], FACET[kind].corners),
             named_from_text(data["regions"], 1),
         )
         if mesh.digest != data["sha256"]:

@@ -31,8 +31,10 @@ def _gap(box: Box, disk: Disk) -> float:
     )
 
 
-def box_with_hole(domain: Difference, counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 2) and triangles (K, 3) of a box with a round hole.
+def box_with_hole(
+    domain: Difference, counts: Sequence[int], divided: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 2) and cells of a box with a round hole: triangles (K, 3) or quadrilaterals.
 
     A square about the hole, half-way to the nearest wall, is filled by rings from the circle, where
     the cells are as wide as they are long, to its sides; the rest of the box is divided by the
@@ -42,6 +44,7 @@ def box_with_hole(domain: Difference, counts: Sequence[int]) -> tuple[np.ndarray
     ----------
     domain : see `has_round_hole`.
     counts : cells of the box per axis; h is the largest cell of that size.
+    divided : cut each quadrilateral into two triangles.
 
     Raises
     ------
@@ -93,7 +96,8 @@ def box_with_hole(domain: Difference, counts: Sequence[int]) -> tuple[np.ndarray
         np.stack([numbers[:-1], numbers[1:], following[1:], following[:-1]], axis=-1).reshape(-1, 4)
     )
     vertices = np.concatenate([grid, nodes.reshape(-1, 2)])
-    return _used(vertices, _halved(vertices, np.concatenate(quads)))
+    cells = np.concatenate(quads)
+    return _used(vertices, _halved(vertices, cells) if divided else cells)
 
 
 def _divided(start: float, end: float, h: float) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 import sympy as sp
 
 from pdeml.domains.mesh_checks import UNNAMED
+from pdeml.domains.mesh_kinds import FACET, KINDS, Kind, kind_of
 from pdeml.domains.mesh_tags import MeshParts, dropped, named_by_tag, without_zeros
 from pdeml.engine import write_text
 from pdeml.errors import InvalidMesh
@@ -28,18 +29,16 @@ MAX_FILE_BYTES = 2**30
 # Elements are there once for each physical group of their entity.
 MAX_GROUPS = 10
 
-# Gmsh's numbers of points, lines, triangles and tetrahedra: their dimension.
-DIMENSIONS = {15: 0, 1: 1, 2: 2, 4: 3}
-KINDS = {dim: kind for kind, dim in DIMENSIONS.items()}
+BY_NUMBER = {kind.gmsh: kind for kind in KINDS}
 
 
 class Elements(NamedTuple):
-    """Elements of one dimension.
+    """Elements of one kind.
 
     Attributes
     ----------
     tags : number of each element, shape (K,).
-    nodes : numbers of its nodes, shape (K, dim + 1).
+    nodes : numbers of its nodes, shape (K, k).
     groups : its physical group, 0 for none, shape (K,); an element of two groups is there twice.
     """
 
@@ -94,7 +93,7 @@ def read_msh(path: str | os.PathLike[str], coordinates: Sequence[sp.Symbol]) -> 
     Raises
     ------
     InvalidMesh
-        If the file is binary, of another version, damaged, or has other cells than simplices.
+        If the file is binary, of another version, damaged, or has curved cells or several kinds.
     """
     if (size := os.stat(path).st_size) > MAX_FILE_BYTES:
         raise InvalidMesh(f"the file has {size} bytes; at most {MAX_FILE_BYTES} are read.")
@@ -144,7 +143,7 @@ def _sections(text: str) -> dict[str, str]:
 def _assembled(
     tags: np.ndarray,
     points: np.ndarray,
-    elements: dict[int, Elements],
+    elements: dict[Kind, Elements],
     names: dict[tuple[int, int], str],
     coordinates: Sequence[sp.Symbol],
 ) -> MeshParts:
@@ -152,11 +151,19 @@ def _assembled(
     order = np.argsort(tags, kind="stable")
     if (np.diff(tags[order]) == 0).any():
         raise InvalidMesh("a node's number is repeated.")
-    if any(found > dim and len(elements[found].tags) for found in elements):
+    present = [kind for kind, rows in elements.items() if len(rows.tags)]
+    if any(kind.dim > dim for kind in present):
         raise InvalidMesh(
-            f"the file has cells of dimension {max(elements)}, but {dim} coordinates were given."
+            f"the file has cells of dimension {max(kind.dim for kind in present)}, but {dim} "
+            "coordinates were given."
         )
-    if dim not in elements:
+    kinds = [kind for kind in present if kind.dim == dim]
+    if len(kinds) > 1:
+        raise InvalidMesh(
+            f"the file has cells of several kinds, {' and '.join(kind.name for kind in kinds)}; "
+            "those of a Mesh are all of one. Recombine all of them, or none."
+        )
+    if not kinds:
         raise InvalidMesh(f"the file has no cells of dimension {dim}.")
 
     def indexed(nodes: np.ndarray) -> np.ndarray:
@@ -165,12 +172,13 @@ def _assembled(
             raise InvalidMesh("an element has a node that the file does not hold.")
         return order[place]
 
-    cells, first = elements[dim], np.argsort(elements[dim].tags, kind="stable")
+    cells = elements[kinds[0]]
+    first = np.argsort(cells.tags, kind="stable")
     cells = Elements(*(column[first] for column in cells))
     regions = named_by_tag(np.arange(len(cells.tags)), cells.groups, _of(names, dim))
     parts = {}
-    if dim - 1 in elements:
-        facets = elements[dim - 1]
+    if FACET[kinds[0]] in elements:
+        facets = elements[FACET[kinds[0]]]
         parts = named_by_tag(indexed(facets.nodes), facets.groups, _of(names, dim - 1))
     vertices = without_zeros(points, dim)
     # Nodes of the geometry, such as centres of circles, may belong to no cell.
@@ -194,18 +202,18 @@ def _nodes_2(numbers: _Numbers) -> tuple[np.ndarray, np.ndarray]:
     return _whole(rows[:, 0], numbers.name), rows[:, 1:]
 
 
-def _elements_2(sections: dict[str, str]) -> dict[int, Elements]:
+def _elements_2(sections: dict[str, str]) -> dict[Kind, Elements]:
     numbers = _Numbers("Elements", sections["Elements"])
     (count,) = numbers.integers(1).tolist()
-    rows: dict[int, list[list[int]]] = {}
+    rows: dict[Kind, list[list[int]]] = {}
     for _ in range(count):
-        tag, kind, extra = numbers.integers(3).tolist()
-        dim = _dimension(kind)
+        tag, number, extra = numbers.integers(3).tolist()
+        kind = _kind(number)
         group = numbers.integers(extra).tolist()[:1] or [0]
-        rows.setdefault(dim, []).append([tag, *group, *numbers.integers(dim + 1).tolist()])
+        rows.setdefault(kind, []).append([tag, *group, *numbers.integers(kind.corners).tolist()])
     numbers.finish()
-    tables = {dim: np.array(table) for dim, table in rows.items()}
-    return {dim: Elements(t[:, 0], t[:, 2:], t[:, 1]) for dim, t in tables.items()}
+    tables = {kind: np.array(table) for kind, table in rows.items()}
+    return {kind: Elements(t[:, 0], t[:, 2:], t[:, 1]) for kind, t in tables.items()}
 
 
 def _nodes_4(numbers: _Numbers) -> tuple[np.ndarray, np.ndarray]:
@@ -213,7 +221,7 @@ def _nodes_4(numbers: _Numbers) -> tuple[np.ndarray, np.ndarray]:
     tags, points = [np.empty(0, dtype=np.int64)], [np.empty((0, 3))]
     for _ in range(blocks):
         dim, _, parametric, count = numbers.integers(4).tolist()
-        if dim not in KINDS:
+        if not 0 <= dim <= 3:
             raise InvalidMesh(f"the section $Nodes has a block of dimension {dim}, not of 0 to 3.")
         tags.append(numbers.integers(count))
         points.append(numbers.rows(count, 3 + (dim if parametric else 0))[:, :3])
@@ -221,22 +229,23 @@ def _nodes_4(numbers: _Numbers) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(tags), np.concatenate(points)
 
 
-def _elements_4(sections: dict[str, str]) -> dict[int, Elements]:
+def _elements_4(sections: dict[str, str]) -> dict[Kind, Elements]:
     groups = _groups_of_entities(sections)
     numbers = _Numbers("Elements", sections["Elements"])
     blocks, _, _, _ = numbers.integers(4).tolist()
-    found: dict[int, list[Elements]] = {}
+    found: dict[Kind, list[Elements]] = {}
     for _ in range(blocks):
-        _, entity, kind, count = numbers.integers(4).tolist()
-        dim = _dimension(kind)
-        rows = numbers.integers((dim + 2) * count).reshape(-1, dim + 2)
-        for group in groups.get((dim, entity), [0]):
+        _, entity, number, count = numbers.integers(4).tolist()
+        kind = _kind(number)
+        width = kind.corners + 1
+        rows = numbers.integers(width * count).reshape(-1, width)
+        for group in groups.get((kind.dim, entity), [0]):
             labels = np.full(count, group)
-            found.setdefault(dim, []).append(Elements(rows[:, 0], rows[:, 1:], labels))
+            found.setdefault(kind, []).append(Elements(rows[:, 0], rows[:, 1:], labels))
     numbers.finish()
     return {
-        dim: Elements(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
-        for dim, blocks in found.items()
+        kind: Elements(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        for kind, parts in found.items()
     }
 
 
@@ -261,13 +270,13 @@ def _groups_of_entities(sections: dict[str, str]) -> dict[tuple[int, int], list[
     return groups
 
 
-def _dimension(kind: int) -> int:
-    if kind not in DIMENSIONS:
+def _kind(number: int) -> Kind:
+    if number not in BY_NUMBER:
+        known = ", ".join(f"{kind.name} ({kind.gmsh})" for kind in KINDS)
         raise InvalidMesh(
-            f"the file has elements of gmsh's type {kind}; straight intervals, triangles and "
-            "tetrahedra (1, 2, 4) make a Mesh."
+            f"the file has elements of gmsh's type {number}; a Mesh has straight ones: {known}."
         )
-    return DIMENSIONS[kind]
+    return BY_NUMBER[number]
 
 
 def write_msh(path: str | os.PathLike[str], mesh: Mesh) -> None:
@@ -279,7 +288,8 @@ def write_msh(path: str | os.PathLike[str], mesh: Mesh) -> None:
     lower, upper = (" ".join(_padded(corner)) for corner in mesh.bounds)
     facets = mesh.named_facets
     groups = [f'{dim - 1} {tag} "{name}"' for tag, name in enumerate(facets, 1)]
-    blocks = [(dim - 1, tag, rows) for tag, rows in enumerate(facets.values(), 1)]
+    cell = kind_of(dim, mesh.cells.shape[1])
+    blocks = [(FACET[cell], tag, rows) for tag, rows in enumerate(facets.values(), 1)]
     total = sum(map(len, facets.values()))
     entities: list[list[str]] = [[], [], [], []]
     box = lower if dim == 1 else f"{lower} {upper}"
@@ -292,12 +302,12 @@ def write_msh(path: str | os.PathLike[str], mesh: Mesh) -> None:
         if len(cells):
             entities[dim].append(f"{tag} {lower} {upper} 1 {tag} 0")
             groups.append(f'{dim} {tag} "{name}"')
-            blocks.append((dim, tag, mesh.cells[cells]))
+            blocks.append((cell, tag, mesh.cells[cells]))
             numbers.append(cells + total + 1)
     home = blocks[-1][1]
     elements = [f"{len(blocks)} {total + len(mesh.cells)} 1 {total + len(mesh.cells)}"]
     for (of, tag, rows), mine in zip(blocks, numbers, strict=True):
-        elements.append(f"{of} {tag} {KINDS[of]} {len(rows)}")
+        elements.append(f"{of.dim} {tag} {of.gmsh} {len(rows)}")
         table = np.concatenate([mine[:, None], rows + 1], axis=1)
         elements += [" ".join(map(str, row)) for row in table.tolist()]
     lines = ["$MeshFormat", "4.1 0 8", "$EndMeshFormat", "$PhysicalNames", str(len(groups))]

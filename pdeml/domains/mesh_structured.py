@@ -13,6 +13,8 @@ from pdeml.domains.domain import Domain
 from pdeml.domains.geometry import Box
 from pdeml.domains.mesh import Mesh
 from pdeml.domains.mesh_hole import box_with_hole, has_round_hole
+from pdeml.domains.mesh_kinds import cells_of
+from pdeml.domains.mesh_tensor import AROUND
 from pdeml.domains.polygon import Polygon
 from pdeml.domains.space import Primitive, Space
 from pdeml.errors import InvalidOption
@@ -23,7 +25,7 @@ ALIGNED = 1e-9
 MAX_BOXES = 10**7
 
 
-def structured(domain: Domain, n: int | Sequence[int]) -> Mesh:
+def structured(domain: Domain, n: int | Sequence[int], cell: str | None = None) -> Mesh:
     """See `Mesh.structured`.
 
     References
@@ -43,21 +45,40 @@ def structured(domain: Domain, n: int | Sequence[int]) -> Mesh:
         )
     if np.prod(counts, dtype=object) > MAX_BOXES:
         raise InvalidOption(f"n = {n!r} asks for more than {MAX_BOXES} boxes; give fewer.")
+    divided = checked_cell(domain.dim, cell) == cells_of(domain.dim)[0].name
     if has_round_hole(domain):
-        return _named(domain, Mesh(domain.coordinates, *box_with_hole(domain, counts)))
+        return _named(domain, Mesh(domain.coordinates, *box_with_hole(domain, counts, divided)))
     lines = _grid_lines(domain, counts)
     middles = [(line[1:] + line[:-1]) / 2 for line in lines]
     centres = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, domain.dim)
     boxes = np.argwhere((domain._distance(torch.tensor(centres)) < 0).numpy().reshape(counts))
     shape = tuple(count + 1 for count in counts)
-    cells = np.concatenate(
-        [_numbers(boxes, order, shape) for order in itertools.permutations(range(domain.dim))],
-        axis=1,
-    ).reshape(-1, domain.dim + 1)
+    if divided:
+        orders = itertools.permutations(range(domain.dim))
+        rows = [_numbers(boxes, order, shape) for order in orders]
+        cells = np.concatenate(rows, axis=1).reshape(-1, domain.dim + 1)
+    else:
+        cells = _corners_of(boxes, shape)[:, AROUND[domain.dim]]
     used, numbered = np.unique(cells, return_inverse=True)
     places = np.unravel_index(used, shape)
     vertices = np.stack([line[at] for line, at in zip(lines, places, strict=True)], axis=1)
     return _named(domain, Mesh(domain.coordinates, vertices, numbered.reshape(cells.shape)))
+
+
+def checked_cell(dim: int, cell: str | None) -> str:
+    """The kind of cells of a dimension that is meant; None means simplices.
+
+    Raises
+    ------
+    InvalidOption
+        If there is no such kind.
+    """
+    known = [kind.name for kind in cells_of(dim)]
+    if cell is not None and cell not in known:
+        raise InvalidOption(
+            f"cell = {cell!r}; with {dim} coordinates give {' or '.join(map(repr, known))}."
+        )
+    return known[0] if cell is None else cell
 
 
 def _named(domain: Space, bare: Mesh) -> Mesh:
@@ -79,6 +100,15 @@ def _numbers(boxes: np.ndarray, order: Sequence[int], shape: tuple[int, ...]) ->
         corner[:, axis] += 1
         path.append(np.ravel_multi_index(tuple(corner.T), shape))
     return np.stack(path, axis=1)
+
+
+def _corners_of(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Vertices of each box, the first axis running fastest."""
+    corners = [
+        np.ravel_multi_index(tuple((boxes + np.array(upper[::-1])).T), shape)
+        for upper in itertools.product((0, 1), repeat=boxes.shape[1])
+    ]
+    return np.stack(corners, axis=1)
 
 
 def _grid_lines(domain: Space, counts: Sequence[int]) -> list[np.ndarray]:

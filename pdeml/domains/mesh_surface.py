@@ -18,6 +18,7 @@ from pdeml.domains import mesh_checks as checks
 from pdeml.domains.domain import Bounds
 from pdeml.domains.geometry import Box
 from pdeml.domains.mesh_boundary import Faceted
+from pdeml.domains.mesh_facets import groups
 from pdeml.domains.mesh_simplex import blend
 from pdeml.domains.mesh_text import digest_of, from_text, named_from_text, to_text
 from pdeml.domains.space import Mapped
@@ -71,7 +72,7 @@ class Surface(Faceted):
         corners = self.vertices[facets]
         steps = corners[:, 1:] - corners[:, :1]
         areas = np.linalg.norm(np.cross(steps[:, 0], steps[:, 1]), axis=1) / 2
-        checks.check_measures(areas, corners, "triangle")
+        checks.check_measures(areas, corners, "triangle", 2)
         self._neighbours = _neighbours(self.vertices, facets)
         volume = _volume(corners)
         if abs(volume) <= checks.FLAT * checks.extent_of(self.vertices) ** 3:
@@ -211,7 +212,7 @@ def _neighbours(vertices: np.ndarray, facets: np.ndarray) -> np.ndarray:
     edges = np.concatenate([np.roll(facets, -corner - 1, axis=1)[:, :2] for corner in range(3)])
     owner = np.tile(np.arange(len(facets)), 3)
     keys = np.sort(edges, axis=1)
-    order, start = checks.groups(keys)
+    order, start = groups(keys)
     count = np.diff(start, append=len(keys))
 
     def where(edge: int) -> str:

@@ -21,6 +21,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import sympy as sp
 
+from pdeml.domains.mesh_kinds import FACET, KINDS, Kind, kind_of
 from pdeml.domains.mesh_tags import MeshParts, named_by_tag, without_zeros
 from pdeml.engine import READ_ERRORS, write_bytes, write_text
 from pdeml.errors import InvalidMesh, OutputError
@@ -34,8 +35,7 @@ MAX_ELEMENTS = 10_000
 MAX_DEPTH = 32
 MAX_NUMBERS = 2**28
 
-TOPOLOGIES = {"polyvertex": 0, "polyline": 1, "triangle": 2, "tetrahedron": 3}
-TYPES = ("PolyVertex", "PolyLine", "Triangle", "Tetrahedron")
+TOPOLOGIES = {kind.xdmf.lower(): kind for kind in KINDS}
 GROUPS = {"Mesh", "MeshTags"}
 INTEGERS = 'NumberType="Int" Precision="4"'
 FLOATS = 'NumberType="Float" Precision="8"'
@@ -47,7 +47,7 @@ def read_xdmf(path: str | os.PathLike[str], coordinates: Sequence[sp.Symbol]) ->
     Raises
     ------
     InvalidMesh
-        If the file is damaged or hostile, or has no grid of simplices of that dimension.
+        If the file is damaged or hostile, or has no grid of cells of that dimension.
     """
     domain = _parsed(Path(path)).find("Domain")
     every = [] if domain is None else list(domain.iter("Grid"))
@@ -56,8 +56,8 @@ def read_xdmf(path: str | os.PathLike[str], coordinates: Sequence[sp.Symbol]) ->
     mesh = next((grid for grid in grids if grid.find("Geometry") is not None), None)
     if domain is None or mesh is None:
         raise InvalidMesh("the file has no Grid with Topology and Geometry.")
-    if (found := _dimension(mesh)) != dim:
-        raise InvalidMesh(f"its cells have dimension {found}, but {dim} coordinates were given.")
+    if (kind := _kind(mesh)).dim != dim:
+        raise InvalidMesh(f"its cells have dimension {kind.dim}, but {dim} coordinates were given.")
     vertices = without_zeros(_array(mesh.find("Geometry/DataItem"), folder, "fiu"), dim)
     cells = _topology(mesh, folder)
     parts: dict[str, np.ndarray] = {}
@@ -71,11 +71,11 @@ def read_xdmf(path: str | os.PathLike[str], coordinates: Sequence[sp.Symbol]) ->
         entities = cells if grid is mesh else _topology(grid, folder)
         if len(tags) != len(entities):
             raise InvalidMesh(f"it has {len(tags)} tags for {len(entities)} cells or facets.")
-        of = _dimension(grid)
-        if of == dim:
+        of = _kind(grid)
+        if of == kind:
             place = np.arange(len(cells)) if grid is mesh else _places(entities, cells)
             added, target = named_by_tag(place, tags, names), regions
-        elif of == dim - 1:
+        elif of == FACET[kind]:
             added, target = named_by_tag(entities, tags, names), parts
         else:
             continue
@@ -95,19 +95,20 @@ def _places(some: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return found
 
 
-def _dimension(grid: Element) -> int:
+def _kind(grid: Element) -> Kind:
     topology = grid.find("Topology")
     kind = "" if topology is None else topology.get("TopologyType", "")
     if kind.lower() not in TOPOLOGIES:
         raise InvalidMesh(
-            f"a grid has cells of type {kind!r}; those of a Mesh are {', '.join(TYPES)}."
+            f"a grid has cells of type {kind!r}; those of a Mesh are "
+            f"{', '.join(known.xdmf for known in KINDS)}."
         )
     return TOPOLOGIES[kind.lower()]
 
 
 def _topology(grid: Element, folder: _Folder) -> np.ndarray:
     rows = _array(grid.find("Topology/DataItem"), folder, "iu")
-    width = _dimension(grid) + 1
+    width = _kind(grid).corners
     if rows.ndim != 2 or rows.shape[1] != width:
         raise InvalidMesh(f"a topology has shape {rows.shape}; {width} vertices per cell fit it.")
     return rows.astype(np.int64)
@@ -261,13 +262,14 @@ def write_xdmf(path: str | os.PathLike[str], mesh: Mesh) -> None:
     facets = mesh.named_facets
     tagged = np.flatnonzero(mesh.cell_regions >= 0)
     arrays = {"Mesh/mesh/topology": mesh.cells, "Mesh/mesh/geometry": mesh.vertices}
-    tags = [("facet_tags", mesh.dim - 1, list(facets))]
+    cell = kind_of(mesh.dim, mesh.cells.shape[1])
+    tags = [("facet_tags", FACET[cell], list(facets))]
     arrays["MeshTags/facet_tags/topology"] = np.concatenate(list(facets.values()))
     arrays["MeshTags/facet_tags/Values"] = np.repeat(
         np.arange(1, len(facets) + 1), [len(rows) for rows in facets.values()]
     )[:, None]
     if len(tagged):
-        tags.append(("cell_tags", mesh.dim, list(mesh.regions)))
+        tags.append(("cell_tags", cell, list(mesh.regions)))
         arrays["MeshTags/cell_tags/topology"] = mesh.cells[tagged]
         arrays["MeshTags/cell_tags/Values"] = mesh.cell_regions[tagged][:, None] + 1
     if mesh.dim == 1:
@@ -281,21 +283,21 @@ def write_xdmf(path: str | os.PathLike[str], mesh: Mesh) -> None:
         place = quoteattr(f"{data.name}:/{name}")[1:-1]
         return f'<DataItem Dimensions="{sizes}" {kind} Format="HDF">{place}</DataItem>'
 
-    def topology(name: str, dim: int) -> str:
+    def topology(name: str, kind: Kind) -> str:
         return (
-            f'<Topology TopologyType="{TYPES[dim]}" NumberOfElements="{len(arrays[name])}" '
-            f'NodesPerElement="{dim + 1}">{item(name, INTEGERS)}</Topology>'
+            f'<Topology TopologyType="{kind.xdmf}" NumberOfElements="{len(arrays[name])}" '
+            f'NodesPerElement="{kind.corners}">{item(name, INTEGERS)}</Topology>'
         )
 
     width = arrays["Mesh/mesh/geometry"].shape[1]
     lines = ['<?xml version="1.0"?>', '<Xdmf Version="3.0">', "<Domain>"]
     lines += [f'<Information Name="sha256" Value="{hashlib.sha256(image).hexdigest()}"/>']
-    lines += ['<Grid Name="mesh" GridType="Uniform">', topology("Mesh/mesh/topology", mesh.dim)]
+    lines += ['<Grid Name="mesh" GridType="Uniform">', topology("Mesh/mesh/topology", cell)]
     lines += [f'<Geometry GeometryType="{"XYZ"[:width]}">']
     lines += [item("Mesh/mesh/geometry", FLOATS), "</Geometry>", "</Grid>"]
-    for grid, dim, names in tags:
+    for grid, kind, names in tags:
         lines += [f'<Grid Name="{grid}" GridType="Uniform">']
-        lines += [topology(f"MeshTags/{grid}/topology", dim)]
+        lines += [topology(f"MeshTags/{grid}/topology", kind)]
         lines += [f'<Attribute Name="{grid}" AttributeType="Scalar" Center="Cell">']
         lines += [item(f"MeshTags/{grid}/Values", INTEGERS), "</Attribute>", "</Grid>"]
         text = json.dumps({str(tag): name for tag, name in enumerate(names, 1)})

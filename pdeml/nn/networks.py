@@ -312,6 +312,11 @@ class CoordinateEmbedding(nn.Module):
         self.out_features = len(self.lower) + len(self.periodic) * (2 * harmonics - 1)
 
     def forward(self, x):
+        if not self.periodic:
+            lower, upper = (
+                torch.tensor(b, dtype=x.dtype, device=x.device) for b in (self.lower, self.upper)
+            )
+            return (x - 0.5 * (lower + upper)) * (2.0 / (upper - lower))
         columns = []
         for axis, (a, b) in enumerate(zip(self.lower, self.upper, strict=True)):
             column = x[..., axis : axis + 1]

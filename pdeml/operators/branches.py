@@ -1,4 +1,4 @@
-"""Dense networks side by side on the same inputs, and the hand-written reverse of all of them."""
+"""Dense networks side by side, and the hand-written reverse of all of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from pdeml.nn.networks import MLP
 from pdeml.operators.dense import Arena, DensePass, Tape, chunk_size
 from pdeml.operators.jets import Coefficient, Streams
 
@@ -18,15 +17,20 @@ class Branches(nn.Module):
 
     Parameters
     ----------
-    networks : dense networks on the same inputs.
+    networks : dense networks.
+    inputs : columns of the inputs that each sees; all by default.
     """
 
-    def __init__(self, networks: Sequence[MLP]):
+    def __init__(
+        self, networks: Sequence[nn.Module], inputs: Sequence[Sequence[int] | None] | None = None
+    ):
         super().__init__()
         self.networks: Any = nn.ModuleList(networks)
+        self.inputs = [None if i is None else list(i) for i in inputs or [None] * len(networks)]
 
     def forward(self, x):
-        return torch.cat([network(x) for network in self.networks], -1)
+        pairs = zip(self.networks, self.inputs, strict=True)
+        return torch.cat([network(x if i is None else x[..., i]) for network, i in pairs], -1)
 
 
 class BranchesPass:
@@ -43,6 +47,7 @@ class BranchesPass:
     def __init__(self, branches: Branches, streams: Streams):
         self.streams = streams
         self.passes = [DensePass(network, streams) for network in branches.networks]
+        self.inputs = branches.inputs
         self.parameters = [p for branch in self.passes for p in branch.parameters]
         self.columns = [branch.parameters[-1].numel() for branch in self.passes]
         self.counts = [len(branch.parameters) for branch in self.passes]
@@ -60,7 +65,10 @@ class BranchesPass:
         self, features: Tensor, coefficients: Sequence[Coefficient], arena: Arena
     ) -> tuple[Tensor, list[Tape]]:
         """Streams of all outputs, (streams, n, m), of streams of the input, (streams, n, k)."""
-        done = [branch.forward(features, coefficients, arena) for branch in self.passes]
+        done = [
+            branch.forward(features if i is None else features[..., i], coefficients, arena)
+            for branch, i in zip(self.passes, self.inputs, strict=True)
+        ]
         return torch.cat([out for out, _ in done], -1), [tape for _, tape in done]
 
     def backward(self, adjoint: Tensor, tape: list[Tape], gradients: Sequence[Tensor]) -> None:

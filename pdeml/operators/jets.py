@@ -50,7 +50,14 @@ def order_of(index: Index) -> int:
 
 def sub_indices(index: Index) -> list[Index]:
     """All β ≤ α, both ends included."""
-    return list(itertools.product(*(range(k + 1) for k in index)))
+    axes = [axis for axis, k in enumerate(index) if k]
+    found = []
+    for counts in itertools.product(*(range(index[axis] + 1) for axis in axes)):
+        beta = [0] * len(index)
+        for axis, k in zip(axes, counts, strict=True):
+            beta[axis] = k
+        found.append(tuple(beta))
+    return found
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,8 @@ class Streams:
         for operator in self.operators:
             for index in operator:
                 wanted.update(beta for beta in sub_indices(index) if beta != index)
-        self.indices = tuple(sorted(wanted, key=lambda a: (order_of(a), tuple(-k for k in a))))
+        # by order, then lexicographically from the back: u, u_x, u_y, u_xx, u_xy, …
+        self.indices = tuple(sorted(sorted(wanted, reverse=True), key=order_of))
         self._position = {index: i for i, index in enumerate(self.indices)}
 
     def __len__(self) -> int:

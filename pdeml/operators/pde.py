@@ -29,6 +29,7 @@ from pdeml.operators.fields import (
     as_expression,
     check_name,
     field_dtype,
+    is_field,
 )
 from pdeml.operators.posedness import (
     check_conditions,
@@ -75,7 +76,9 @@ class PDE:
     description : one sentence.
     fields : the order of the fields; by name where it is not given.
     unknowns : parameters (or their names) that are to be identified from data; a parameter without
-        a value is unknown too. Data complete such a problem, so missing conditions are accepted.
+        a value is unknown too. Fields (of all coordinates or of some) may stand among them: they
+        need no equation of their own. Data complete such a problem, so missing conditions are
+        accepted.
 
     Attributes
     ----------
@@ -86,6 +89,7 @@ class PDE:
     conditions, exact, description : as given, numbers made SymPy numbers.
     parameters : tuple of `Parameter`, sorted by name; `values` holds those that have a value.
     unknowns : tuple of `Parameter`.
+    unknown_fields : tuple of fields without an equation, to be identified from data.
     coordinates, space_coordinates, time : symbols; time is None for a steady problem.
 
     Raises
@@ -123,6 +127,7 @@ class PDE:
     fields: tuple[Any, ...]
     parameters: tuple[Parameter, ...]
     unknowns: tuple[Parameter, ...]
+    unknown_fields: tuple[Any, ...]
 
     def __init__(
         self,
@@ -134,7 +139,7 @@ class PDE:
         description: str = "",
         *,
         fields: Sequence[Any] | None = None,
-        unknowns: Iterable[str | Parameter] = (),
+        unknowns: Iterable[Any] = (),
     ) -> None:
         check_name(name, "problem")
         if not isinstance(description, str):
@@ -145,6 +150,8 @@ class PDE:
                 "Interval(x, 0, 1) or Interval(x, 0, 1) * Time(t, 0, 1)."
             )
         self._set(name=name, domain=domain, description=description)
+        unknowns = tuple(unknowns)
+        self._set(unknown_fields=tuple(f for f in unknowns if is_field(f)))
         equations, declared = self._checked_equations(equations)
         self._set(equations=equations, declared=declared)
         self._set(fields=self._ordered_fields(fields))
@@ -153,12 +160,18 @@ class PDE:
         held = [p for _, e in self._expressions for p in e.atoms(Parameter)]
         self._set(parameters=tuple(sorted(set(held), key=lambda p: p.name)))
         check_names(self.coordinates, self.fields, self.parameters, name)
-        check_counts(self.residuals, self.fields, name)
-        named = {self.find_parameter(p) for p in unknowns}
+        for field in self.unknown_fields:
+            if field not in self.fields:
+                raise InvalidProblem(
+                    f"problem {name!r} is given the unknown field {text(field)}, which is in no "
+                    "equation."
+                )
+        known = [f for f in self.fields if f not in self.unknown_fields]
+        check_counts(self.residuals, known, name)
+        named = {self.find_parameter(p) for p in unknowns if p not in self.unknown_fields}
         self._set(unknowns=tuple(p for p in self.parameters if p in named or p.value is None))
-        check_conditions(
-            self.conditions, self.fields, domain, self._orders, name, bool(self.unknowns)
-        )
+        inverse = bool(self.unknowns or self.unknown_fields)
+        check_conditions(self.conditions, self.fields, domain, self._orders, name, inverse)
         for where, expression in self._expressions:
             # what is accepted is what can be saved: one table, one set of limits
             encode(expression, where)
@@ -193,7 +206,7 @@ class PDE:
             declared.append(sp.Eq(*map(_with_divergences, sides), evaluate=False))
             left, right = (_differentiated(side) for side in sides)
             equation = sp.Eq(left, right, evaluate=False)
-            check_symbols(equation, where, self.coordinates)
+            check_symbols(equation, where, self.coordinates, partial=self.unknown_fields)
             for derivative in equation.atoms(sp.Derivative):
                 if not isinstance(derivative.expr, AppliedUndef):
                     raise InvalidProblem(
@@ -379,7 +392,7 @@ class PDE:
             For a value that the parameter does not accept.
         """
         new = self._new_parameters({**(values or {}), **named})
-        unknowns = [p.name for p in self.unknowns if p not in new]
+        unknowns = [*(p.name for p in self.unknowns if p not in new), *self.unknown_fields]
         return self._rebuilt(new, unknowns, self.exact)
 
     def with_unknown(
@@ -402,7 +415,7 @@ class PDE:
             For a guess that the parameter does not accept.
         """
         new = self._new_parameters({**(guesses or {}), **named})
-        unknowns = [p.name for p in (*self.unknowns, *new)]
+        unknowns = [*(p.name for p in (*self.unknowns, *new)), *self.unknown_fields]
         exact = self.exact
         if exact and any(e.has(p) for e in exact.values() for p in new):
             exact = None
@@ -415,7 +428,7 @@ class PDE:
     def _rebuilt(
         self,
         new: Mapping[Parameter, Parameter],
-        unknowns: Sequence[str],
+        unknowns: Sequence[Any],
         exact: Mapping[Any, sp.Expr] | None,
     ) -> PDE:
         def replaced(e: sp.Basic) -> sp.Basic:
@@ -443,7 +456,7 @@ class PDE:
             ("domain", [repr(self.domain)]),
             ("condition", [repr(c) for c in self.conditions]),
             ("parameter", [f"{p} = {p.value:.6g}" for p in self.values if p not in self.unknowns]),
-            ("unknown", [_guess(p) for p in self.unknowns]),
+            ("unknown", [*map(_guess, self.unknowns), *map(text, self.unknown_fields)]),
             ("exact", [f"{f.func.__name__} = {text(e)}" for f, e in (self.exact or {}).items()]),
         ]
         lines = [self.name]
@@ -495,7 +508,7 @@ class PDE:
         exact = None if self.exact is None else tuple(self.exact[f] for f in self.fields)
         return (
             *(self.name, self.description, self.declared, self.fields, self.domain),
-            *(self.conditions, exact, self.unknowns),
+            *(self.conditions, exact, self.unknowns, self.unknown_fields),
         )
 
     def __eq__(self, other: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sympy as sp
@@ -12,10 +13,21 @@ from sympy.logic.boolalg import Boolean
 
 from pdeml.domains import Box, Domain, SpaceTime
 from pdeml.errors import InvalidOption, InvalidProblem, UnsupportedProblem
-from pdeml.operators.conditions import BOUNDARY, Condition, Dirichlet, Initial, Periodic
+from pdeml.operators.conditions import (
+    BOUNDARY,
+    Condition,
+    Dirichlet,
+    Flux,
+    Initial,
+    Periodic,
+    Robin,
+)
 from pdeml.operators.expressions import Program
 from pdeml.operators.fields import Parameter, is_field
 from pdeml.operators.printing import text
+
+if TYPE_CHECKING:
+    from pdeml.operators.pde import PDE
 
 MAX_TIME_ORDER = 2
 PROBES = 256
@@ -30,11 +42,16 @@ def check_symbols(
     where: str,
     coordinates: Sequence[sp.Symbol],
     allowed: Sequence[sp.Symbol] | None = None,
+    partial: Sequence[AppliedUndef] = (),
 ) -> None:
-    """Every symbol is a parameter or an allowed coordinate, every function a declared field."""
+    """Every symbol is a parameter or an allowed coordinate, every function a declared field.
+
+    Those in `partial` may be fields of some of the coordinates, in their order.
+    """
     allowed = coordinates if allowed is None else allowed
     for function in sorted(expression.atoms(AppliedUndef), key=str):
-        _check_function(function, where, coordinates)
+        own = tuple(c for c in coordinates if c in function.args)
+        _check_function(function, where, own if own and function in partial else coordinates)
     for symbol in sorted(expression.free_symbols, key=str):
         if isinstance(symbol, Parameter) or symbol in allowed:
             continue
@@ -150,8 +167,8 @@ def check_conditions(
     space = domain.space if isinstance(domain, SpaceTime) else domain
     for condition in conditions:
         where = f"{condition!r} of problem {problem!r}"
-        _check_function(condition.field, where, domain.coordinates)
         if condition.field not in fields:
+            _check_function(condition.field, where, domain.coordinates)
             raise InvalidProblem(
                 f"{where} is for the field {condition.field.func.__name__}, which is in no "
                 f"equation; the fields are {', '.join(f.func.__name__ for f in fields)}."
@@ -423,6 +440,33 @@ def _check_boundary_complete(
                 "declared. Add "
                 f"Dirichlet, Neumann or Robin there, or Periodic({name}, {coordinate})."
             )
+
+
+def free_constants(problem: PDE) -> tuple[AppliedUndef, ...]:
+    """Fields that the declaration determines up to a constant in space: pressures, potentials.
+
+    No equation and no condition holds such a field but by its derivatives in space; where there is
+    time, any function of time may be added. Solutions are shown with the mean 0, and compared
+    without their means.
+    """
+    space = set(problem.space_coordinates)
+    held: list[sp.Basic] = list(problem.residuals)
+    for condition in problem.conditions:
+        if isinstance(condition, Robin):
+            held.append(condition.a * condition.field)
+        elif isinstance(condition, Dirichlet | Initial):
+            held.append(condition.field)
+        elif isinstance(condition, Flux):
+            form = problem.weak_form()
+            held.extend(form.equations[form.fields.index(condition.field)].flux)
+    hidden = {
+        d: sp.Dummy()
+        for expression in held
+        for d in expression.atoms(sp.Derivative)
+        if not space.isdisjoint(d.variables)
+    }
+    bare = set().union(*(e.xreplace(hidden).atoms(AppliedUndef) for e in held))
+    return tuple(f for f in problem.fields if f not in bare)
 
 
 def _names(symbols: Sequence[sp.Symbol]) -> str:

@@ -98,6 +98,7 @@ class Residual:
         self.merged = self._choose(candidates)
         self.operators = self._distinct(self.merged)
         self.streams = self._streams(self.merged)
+        self._own = self._own_indices(self.merged)
         self._compile()
 
     @property
@@ -254,7 +255,7 @@ class Residual:
             start += count
         part = copy.copy(self)
         part._chosen = chosen
-        part.streams = Streams(len(self.coordinates), self._own_indices(self.merged), operators)
+        part.streams = Streams(len(self.coordinates), self._own, operators)
         whole = len(self.streams.indices)
 
         def moved(stream: int) -> int:

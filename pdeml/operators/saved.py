@@ -53,6 +53,10 @@ def write_declaration(problem: PDE) -> dict[str, Any]:
             for p in problem.parameters
         ],
         "unknowns": [p.name for p in problem.unknowns],
+        "unknown_fields": [
+            {"name": f.func.__name__, "coordinates": [c.name for c in f.args]}
+            for f in problem.unknown_fields
+        ],
         "fields": [
             {"name": f.func.__name__, "dtype": field_dtype(f).__name__} for f in problem.fields
         ],
@@ -132,7 +136,11 @@ def read_declaration(data: Any) -> dict[str, Any]:
     coordinates = [_read_coordinate(c) for c in _entry(data, "coordinates", list)]
     symbols = {c.name: c for c in coordinates}
     parameters = [_read_parameter(p) for p in _entry(data, "parameters", list)]
-    fields = [_read_field(f, coordinates) for f in _entry(data, "fields", list)]
+    partial = _read_unknown_fields(data, symbols)
+    fields = [
+        _read_field(f, partial.get(_entry(f, "name", str), coordinates))
+        for f in _entry(data, "fields", list)
+    ]
     names: dict[str, sp.Basic] = dict(symbols)
     names |= {p.name: p for p in parameters} | {f.func.__name__: f for f in fields}
     if len(names) < len(coordinates) + len(parameters) + len(fields):
@@ -162,7 +170,7 @@ def read_declaration(data: Any) -> dict[str, Any]:
         "exact": exact,
         "description": _entry(data, "description", str),
         "fields": fields,
-        "unknowns": unknowns,
+        "unknowns": [*unknowns, *(f for f in fields if f.func.__name__ in partial)],
     }
 
 
@@ -195,6 +203,19 @@ def _read_parameter(data: Any) -> Parameter:
         raise InvalidFile(f"the saved parameter {name[:MAX_NAME]!r} has no number as its value.")
     signs = [_entry(data, key, bool) for key in ("positive", "integer")]
     return Parameter(name, value, None if span is None else tuple(span), *signs)
+
+
+def _read_unknown_fields(
+    data: Mapping[str, Any], symbols: Mapping[str, sp.Symbol]
+) -> dict[str, list[sp.Symbol]]:
+    """The coordinates of each field without an equation; older files have none."""
+    found = {}
+    for entry in _entry(data, "unknown_fields", list) if "unknown_fields" in data else []:
+        names = _entry(entry, "coordinates", list)
+        if not all(isinstance(name, str) and name in symbols for name in names):
+            raise InvalidFile("a saved unknown field is over coordinates that do not exist.")
+        found[_entry(entry, "name", str)] = [symbols[name] for name in names]
+    return found
 
 
 def _read_field(data: Any, coordinates: Sequence[sp.Symbol]) -> Any:

@@ -36,8 +36,9 @@ def lid_driven_cavity(reynolds: float = 100.0, lid: str = "uniform") -> PDE:
     A vortex fills the cavity, with weaker ones in the lower corners; its centre wanders from
     (0.62, 0.74) at Re = 100 to (0.53, 0.57) at Re = 1000. The uniform lid is discontinuous at both
     upper corners, where pressure and vorticity are infinite: the corners themselves are taken as
-    walls, so that nothing flows through them. The pressure is fixed up to a constant only (its mean
-    is 0).
+    walls, so that nothing flows through them. That pressure is not square integrable: "fem" says so
+    by name and gives the errors of u and v, which converge. It is fixed up to a constant only (its
+    mean is 0).
     Good values: Re = 100, 400, 1000 with the uniform lid (Ghia et al. tabulate its centre lines,
     Botella & Peyret to seven digits at Re = 1000); Re = 100 with the sine lid is smooth. Newton's
     iteration reaches Re = 1000 from the flow at a smaller one.

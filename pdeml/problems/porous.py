@@ -57,19 +57,9 @@ def darcy(
     Li et al. (2021), Fourier neural operator for parametric PDEs, ICLR, §5.2; Lord, Powell,
     Shardlow (2014), Introduction to computational stochastic PDEs, Cambridge, §9.
     """
-    if coefficient not in COEFFICIENTS:
-        raise InvalidOption(
-            f"coefficient={coefficient!r}; give one of {', '.join(map(repr, COEFFICIENTS))}."
-        )
-    least, most = MODES
-    if isinstance(modes, bool) or not isinstance(modes, int) or not least <= modes <= most:
-        raise InvalidOption(f"modes={modes!r}; give a whole number from {least} to {most}.")
     x, y = sp.symbols("x y", real=True)
     u, f = Field("u", x, y), Parameter("f", source)
-    g = _series(x, y, _amplitudes(seed, sample, modes))
-    k = sp.Piecewise((12, g >= 0), (3, True))
-    if coefficient == "lognormal":
-        k = sp.exp(Parameter("s", strength) * g)
+    k = permeability(x, y, coefficient, seed, sample, modes, strength)
     return PDE(
         name="darcy",
         equations=[sp.Eq(-div(k * grad(u)), f)],
@@ -77,6 +67,29 @@ def darcy(
         conditions=[Dirichlet(u, 0)],
         description="Darcy flow through random ground",
     )
+
+
+def permeability(
+    x: sp.Symbol,
+    y: sp.Symbol,
+    coefficient: str,
+    seed: int,
+    sample: int,
+    modes: int,
+    strength: float,
+) -> sp.Expr:
+    """k(x, y) of `darcy`, whose arguments these are."""
+    if coefficient not in COEFFICIENTS:
+        raise InvalidOption(
+            f"coefficient={coefficient!r}; give one of {', '.join(map(repr, COEFFICIENTS))}."
+        )
+    least, most = MODES
+    if isinstance(modes, bool) or not isinstance(modes, int) or not least <= modes <= most:
+        raise InvalidOption(f"modes={modes!r}; give a whole number from {least} to {most}.")
+    g = _series(x, y, _amplitudes(seed, sample, modes))
+    if coefficient == "lognormal":
+        return sp.exp(Parameter("s", strength) * g)
+    return sp.Piecewise((12, g >= 0), (3, True))
 
 
 def _amplitudes(seed: int, sample: int, modes: int) -> np.ndarray:

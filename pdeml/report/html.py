@@ -93,6 +93,38 @@ def comparison(
     return _page(title, "\n".join(part for part in parts if part))
 
 
+def sheet(
+    title: str,
+    rows: Sequence[tuple[str, str]],
+    pictures: Sequence[tuple[bytes, str]],
+    sections: Mapping[str, Sequence[tuple[str, str]]],
+    remark: str = "",
+) -> str:
+    """A report of one table of figures, pictures, and tables of details.
+
+    Parameters
+    ----------
+    title : heading.
+    rows : label and text of each figure.
+    pictures : PNG and caption.
+    sections : heading -> label and text of each detail.
+    remark : below the first table.
+
+    Returns
+    -------
+    str
+        A whole HTML file, well-formed as XML too.
+    """
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        _facts(rows),
+        f'<p class="quiet">{escape(remark)}</p>' if remark else "",
+        *(_picture(png, caption) for png, caption in pictures),
+        *(f"<h2>{escape(name)}</h2>" + _facts(facts) for name, facts in sections.items()),
+    ]
+    return _page(title, "\n".join(part for part in parts if part))
+
+
 def _page(title: str, body: str) -> str:
     return f"""<!DOCTYPE html>
 <html lang="en">

@@ -145,10 +145,8 @@ def _measure(solution: Solution, reference: str | Solution) -> None:
     if isinstance(reference, Solution):
         report.error, report.reference = solution.error(reference), reference.method
         return
-    if problem.unknowns:
-        report.notes.append(
-            "error unknown: the true values of the unknown parameters are not given"
-        )
+    if problem.unknowns or (problem.unknown_fields and problem.exact is None):
+        report.notes.append("error unknown: the true values of what is unknown are not given")
         return
     if solution.options.get("initial") is not None:
         if report.error is not None:

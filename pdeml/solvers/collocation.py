@@ -1,8 +1,8 @@
-"""What collocation methods share: sampling, optimizers, the training loop, checkpoints.
+"""What collocation methods share: the training loop and its checkpoints.
 
-A method (PINN, …) chooses a trial solution, requirements and a schedule; this file draws points,
-minimises the objective, and keeps the weights with the smallest residual on points that were never
-trained on.
+A method (PINN, …) chooses a trial solution, requirements and a schedule; the loop minimises the
+objective, draws new points (`pdeml.solvers.batch`), and keeps the weights with the smallest
+residual on points that were never trained on.
 """
 
 from __future__ import annotations
@@ -20,20 +20,18 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from pdeml import engine
-from pdeml.domains import residual_adaptive
 from pdeml.errors import DivergedError, InvalidOption
 from pdeml.optim import LevenbergMarquardt
 from pdeml.optim.flat import FlatOptimizer
 from pdeml.progress import ProgressBar
-from pdeml.solvers.balancing import attention, balance, causal_gates, slice_losses, spread
+from pdeml.solvers.balancing import balance
+from pdeml.solvers.batch import Batch
 from pdeml.solvers.checkpoint import load_checkpoint, save_checkpoint
-from pdeml.solvers.objective import Objective, Term, Trial
+from pdeml.solvers.compiled import CapturedObjective, CompiledObjective
+from pdeml.solvers.objective import Objective, Trial
+from pdeml.solvers.pseudo_time import PseudoTimeTerm
 from pdeml.solvers.requirements import Requirement
 from pdeml.solvers.schedule import FIRST, OPTIMIZERS, Schedule
-
-VALIDATION_POINTS = 20_000
-"""Fresh points on which a run is judged (pinn.md §2.9)."""
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -100,6 +98,7 @@ class Training:
     progress : show a bar.
     adapt : called after each cycle; may change the size of parameters in place, and returns whether
         it did: the optimizer then starts anew.
+    compiled : take loss and gradient as one graph (`pdeml.solvers.compiled`).
     explain : says, after a divergence, which part of the trial solution is not finite.
     """
 
@@ -122,6 +121,7 @@ class Training:
         title: str = "",
         adapt: Callable[[Training], bool] | None = None,
         explain: Callable[[], str] | None = None,
+        compiled: bool = False,
     ):
         self.trial, self.schedule = trial, schedule
         self.requirements = list(requirements)
@@ -132,14 +132,11 @@ class Training:
         self.checkpoint, self.identity = checkpoint, identity
         self.progress, self.title = progress, title
         self.adapt, self.explain = adapt, explain
-        self.terms = [self._term(r, r.count, generator) for r in self.requirements]
-        self.objective = Objective(trial, self.terms, unknowns, positive)
-        # a fixed stream of its own, so that validation never shares a point with training
-        fresh = engine.generator(generator.initial_seed() ^ 0x5EED)
-        self.fresh_terms = [
-            self._term(r, r.count if r.fixed else VALIDATION_POINTS, fresh)
-            for r in self.requirements
-        ]
+        self.batch = Batch(trial, requirements, schedule, generator, device, dtype)
+        self.terms, self.fresh_terms = self.batch.terms, self.batch.fresh_terms
+        one_graph = CapturedObjective if device.type == "cuda" else CompiledObjective
+        kind = one_graph if compiled else Objective
+        self.objective = kind(trial, self.terms, unknowns, positive)
         self.iteration = 0
         self.elapsed = 0.0
         self.best_validation = math.inf
@@ -150,23 +147,16 @@ class Training:
             name: [] for name in ("iteration", "time", "loss", "validation", "error")
         }
         self.optimizer = self._optimizer()
-        self.gates = [torch.ones(schedule.time_slices) for _ in self.terms]
-        self._attend(evaluate=True)
-
-    def _term(self, requirement: Requirement, count: int, generator: torch.Generator) -> Term:
-        method = "uniform" if self.schedule.sampling == "rad" else self.schedule.sampling
-        points, extras = self.to_run(*requirement.draw(count, generator, method))
-        return Term(
-            requirement.name, requirement.residual, self.trial, points, extras, requirement.weight
-        )
+        self.previous: list[Tensor] | None = None
+        self.batch.attend(self.objective.unknown_values(), evaluate=True)
 
     def to_run(self, points: Tensor, extras: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Points and extra values on the device and in the dtype of the run."""
+        return self.batch.to_run(points, extras)
 
-        def place(tensor: Tensor) -> Tensor:
-            return tensor.to(device=self.device, dtype=self.dtype)
-
-        return place(points), [place(e) for e in extras]
+    def least_gate(self) -> float | None:
+        """The smallest causal gate, None where points are not gated."""
+        return self.batch.least_gate()
 
     def _parameters(self) -> list[Tensor]:
         return [p.detach().clone() for p in self.objective.parameters]
@@ -198,34 +188,25 @@ class Training:
         elif takes_closures:
             loss = self.optimizer.step(self.objective.loss_and_gradient)
         else:
+            self._march()
             loss = self.objective.loss_and_gradient()
             if torch.isfinite(loss):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.schedule.rate(self.iteration)
                 self.optimizer.step()
-                self._attend()
+                self.batch.attend(self.objective.unknown_values())
         return float(loss)
 
-    def _attend(self, evaluate: bool = False) -> None:
-        """Weight the points of the equations by their residuals at the last evaluation, or now."""
-        scheme = self.schedule.attention
-        for k, (term, requirement) in enumerate(zip(self.terms, self.requirements, strict=True)):
-            if scheme is None or not requirement.adaptive:
-                continue
-            if evaluate:
-                term.squares = term.residuals(self.objective.unknown_values()).square()
-            if scheme == "rba":
-                term.emphasis = attention(term.squares, term.emphasis)
-            else:
-                losses = slice_losses(term.points[:, -1], term.squares, len(self.gates[k]))
-                self.gates[k] = causal_gates(losses, self.schedule.causal_tolerance)
-                term.emphasis = spread(term.points[:, -1], self.gates[k])
-
-    def least_gate(self) -> float | None:
-        """The smallest causal gate, None where points are not gated."""
-        if self.schedule.attention != "causal":
-            return None
-        return min(float(gates.min()) for gates in self.gates)
+    def _march(self) -> None:
+        """Hold a step of pseudo-time near the solution before it."""
+        if not self.schedule.pseudo_time:
+            return
+        now = [p.detach().clone() for p in self.objective.network_parameters]
+        if self.previous is not None:
+            for term in self.terms:
+                if isinstance(term, PseudoTimeTerm):
+                    term.pull(self.previous, self.objective.unknown_values())
+        self.previous = now
 
     def validate(self) -> float:
         """Loss on fresh points; keeps the weights when it is the smallest so far."""
@@ -247,31 +228,13 @@ class Training:
 
     def _resample(self) -> None:
         """Draw new points for every term that is not data; by residual where it is adaptive."""
-        values = self.objective.unknown_values()
-        adaptive = self.schedule.sampling == "rad" and not self._in_adam
-        method = "uniform" if self.schedule.sampling == "rad" else self.schedule.sampling
-        for term, requirement in zip(self.terms, self.requirements, strict=True):
-            if requirement.fixed:
-                continue
-            pool = requirement.count * (4 if requirement.adaptive and adaptive else 1)
-            points, extras = self.to_run(*requirement.draw(pool, self.generator, method))
-            if pool > requirement.count:
-                candidate = Term(term.name, requirement.residual, self.trial, points, extras)
-                size = candidate.residuals(values).norm(dim=-1)
-                chosen = residual_adaptive(points, size, requirement.count, self.generator)
-                points, extras = points[chosen], [e[chosen] for e in extras]
-            term.bind(points, extras)
+        self.batch.resample(
+            self.objective.unknown_values(),
+            adaptive=self.schedule.sampling == "rad" and not self._in_adam,
+            keep_gates=self._redraws,
+        )
         if hasattr(self.optimizer, "new_points"):
             self.optimizer.new_points()
-        if self.schedule.attention == "causal" and self._redraws:
-            # gates belong to slices of time, and outlive the points of one step
-            for term, requirement, gates in zip(
-                self.terms, self.requirements, self.gates, strict=True
-            ):
-                if requirement.adaptive:
-                    term.emphasis = spread(term.points[:, -1], gates)
-        else:
-            self._attend(evaluate=True)
 
     @property
     def _redraws(self) -> bool:
@@ -296,10 +259,8 @@ class Training:
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            "points": [[term.points, list(term.extras)] for term in self.terms],
-            "weights": torch.tensor([term.weight for term in self.terms], dtype=torch.float64),
-            "emphases": [[] if t.emphasis is None else [t.emphasis] for t in self.terms],
-            "gates": self.gates,
+            "previous": self.previous,
+            "batch": self.batch.state(),
             "history": {
                 name: torch.tensor(column, dtype=torch.float64)
                 for name, column in self.history.items()
@@ -313,13 +274,8 @@ class Training:
         self._restore(state["parameters"])
         self.best = state["best"]
         self.generator.set_state(state["generator"])
-        for term, (points, extras) in zip(self.terms, state["points"], strict=True):
-            term.bind(points, extras)
-        for term, weight, emphasis in zip(
-            self.terms, state["weights"].tolist(), state["emphases"], strict=True
-        ):
-            term.weight, term.emphasis = weight, emphasis[0] if emphasis else None
-        self.gates = list(state["gates"])
+        self.previous = state["previous"]
+        self.batch.load(state["batch"])
         self.history = {name: column.tolist() for name, column in state["history"].items()}
         self.optimizer = self._optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
@@ -409,6 +365,9 @@ class Training:
             self._save()
             self.validate()
             self._restore(self.best)
+            for term in self.terms:
+                if isinstance(term, PseudoTimeTerm):
+                    term.bind(term.points)  # nothing pulls any more
             loss = float(self.objective.loss_and_gradient())
             self._record(loss, self.best_validation, self._error())
             self.elapsed = time.perf_counter() - start

@@ -26,6 +26,8 @@ from pdeml.errors import InvalidOption, UnsupportedProblem
 from pdeml.nn.networks import CoordinateEmbedding
 from pdeml.operators.expressions import Program, evaluate
 from pdeml.operators.pde import PDE, Dirichlet, Initial, Periodic
+from pdeml.operators.posedness import free_constants
+from pdeml.solvers.level import Level, Levelled
 
 CHECK_POINTS = 256
 """Random points per face at which a lift is compared with the declared values."""
@@ -126,7 +128,12 @@ class _Lift:
 
 
 def build_constraints(
-    problem: PDE, mode: str = "auto", *, harmonics: int = 1, initial_is_hard: bool = True
+    problem: PDE,
+    mode: str = "auto",
+    *,
+    harmonics: int = 1,
+    initial_is_hard: bool = True,
+    level: bool = True,
 ) -> Constraints:
     """Decide for every condition whether it is built in.
 
@@ -135,6 +142,8 @@ def build_constraints(
     mode : "auto" builds in what has a closed form; "soft" builds in periodicity alone.
     harmonics : per periodic axis.
     initial_is_hard : False where the declared initial value is replaced by data.
+    level : whether fields that the declaration determines up to a constant get the mean 0; False
+        where data tell the constant.
 
     Raises
     ------
@@ -178,7 +187,16 @@ def build_constraints(
         result.base = Columns(
             [lift.flow or ExpressionField([lift.base], coordinates, values) for lift in lifts]
         )
-    return result
+    return _levelled(result, problem) if level else result
+
+
+def _levelled(built: Constraints, problem: PDE) -> Constraints:
+    """With a level on top of the lift, where the declaration leaves a constant open."""
+    names = ", ".join(f.func.__name__ for f in free_constants(problem))
+    if names:
+        built.base = Levelled(built.base, Level(problem))
+        built.notes.append(f"the declaration determines {names} up to a constant: the mean is 0.")
+    return built
 
 
 def time_of(problem: PDE) -> Time:
@@ -188,9 +206,13 @@ def time_of(problem: PDE) -> Time:
 
 
 def _periodic_axes(problem: PDE) -> list[sp.Symbol]:
-    per_field = [set(problem.periodic_axes(f)) for f in problem.fields]
-    everywhere = set.intersection(*per_field)
-    partial = set.union(*per_field) - everywhere
+    declared = {axis for f in problem.fields for axis in problem.periodic_axes(f)}
+    everywhere = {
+        axis
+        for axis in declared
+        if all(axis in problem.periodic_axes(f) for f in problem.fields if axis in f.args)
+    }
+    partial = declared - everywhere
     if partial:
         raise UnsupportedProblem(
             f"axis {', '.join(map(str, partial))} is periodic for some fields only; a network "

@@ -14,6 +14,7 @@ from pdeml import engine
 from pdeml.operators.jets import supports_jets
 from pdeml.operators.pde import PDE
 from pdeml.operators.residual import Residual
+from pdeml.solvers.batch import affordable
 from pdeml.solvers.collocation import Training
 from pdeml.solvers.constraints import time_of
 from pdeml.solvers.determinacy import POINTS, Determinacy, determinacy
@@ -141,6 +142,10 @@ def examine(problem: PDE, training: Training, all_conditions: Sequence[Requireme
         violations[requirement.name] = worst / max(size, 1e-300)
         terms.append(_first(term))
         field_scales.append(scales.new_full((1,), size))
+    for term, requirement in zip(training.fresh_terms, training.requirements, strict=True):
+        if requirement.gauge or requirement.fixed:
+            terms.append(_first(term))
+            field_scales.append(torch.stack([sizes[f] for _, f in requirement.residual.entries]))
     steady = problem.time is None
     return Honesty(
         trained=float(trained.square().mean().sqrt()),
@@ -232,8 +237,9 @@ def _scales(problem: PDE, interior: Term, unknowns: Sequence[Tensor]) -> tuple[T
         problem.coordinates,
         values=known_values(problem),
         unknowns=problem.unknowns,
+        expand=False,
     )
-    some = interior.points[:4000]
+    some = interior.points[: affordable(parts, 4000)]
     columns = Term("terms", parts, interior.trial, some).residuals(unknowns)
     groups = columns.split([*map(len, terms), len(problem.fields)], dim=-1)
     return torch.stack([_rms(g.abs().sum(-1)) for g in groups[:-1]]), _rms(groups[-1])

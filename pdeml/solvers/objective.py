@@ -216,6 +216,13 @@ class Term:
     def engine(self) -> str:
         return self.network.engine
 
+    def memory(self) -> dict[str, Any]:
+        """What a term needs beside its points and weights to go on; for checkpoints."""
+        return {}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from `memory`."""
+
     def _chunks(self) -> list[tuple[slice, list[Coefficient]]]:
         n = self.points.shape[0]
         size = self.network.chunk(self.points)
@@ -391,13 +398,10 @@ class Objective:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             parameter.grad.zero_()
-        gradients = [p.grad for p in self.network_parameters if p.grad is not None]
         values = self.unknown_values()
-        unknown_gradients = [p.grad for p in self.unknowns if p.grad is not None]
-        means = []
-        for term in self.terms:
-            means.append(term.accumulate(values, gradients, unknown_gradients, self.arena))
-        for gradient, value, positive in zip(unknown_gradients, values, self.positive, strict=True):
+        means = self._accumulated(values)
+        slopes = [p.grad for p in self.unknowns if p.grad is not None]
+        for gradient, value, positive in zip(slopes, values, self.positive, strict=True):
             if positive:
                 gradient.mul_(value)
         self._means = means
@@ -405,6 +409,12 @@ class Objective:
             (term.weight * mean.sum() for term, mean in zip(self.terms, means, strict=True)),
             start=self.parameters[0].new_zeros(()),
         )
+
+    def _accumulated(self, values: list[Tensor]) -> list[Tensor]:
+        """Mean squares of every term; adds the gradients, by the values of the unknowns as such."""
+        gradients = [p.grad for p in self.network_parameters if p.grad is not None]
+        unknown_gradients = [p.grad for p in self.unknowns if p.grad is not None]
+        return [t.accumulate(values, gradients, unknown_gradients, self.arena) for t in self.terms]
 
     def term_losses(self) -> dict[str, float]:
         """Mean squares of the last evaluation, unweighted, one entry per equation of every term."""

@@ -18,6 +18,11 @@ def check_parameters(problem: Any, method: str) -> None:
             f'"{method}" needs a value for the parameter {unknown[0]!r} of {problem.name!r}. '
             f'Give one by with_parameters({unknown[0]}=…), or use "pinn".'
         )
+    if problem.unknown_fields:
+        raise UnsupportedProblem(
+            f'"{method}" cannot identify the unknown field '
+            f'{problem.unknown_fields[0].func.__name__} of {problem.name!r}; use "pinn".'
+        )
 
 
 def checked_resolution(resolution: Any, dim: int) -> tuple[int, ...]:

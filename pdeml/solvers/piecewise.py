@@ -13,6 +13,7 @@ from pdeml.nn.networks import CoordinateEmbedding
 from pdeml.operators.jets import Jet
 from pdeml.operators.pde import PDE, Initial
 from pdeml.solvers.constraints import Constraints, time_of
+from pdeml.solvers.level import Level, Levelled
 
 
 def by_time(points: Any, starts: Sequence[float], pieces: Sequence[Callable[[Any], Any]]) -> Any:
@@ -138,6 +139,11 @@ class Before:
         own, all_time = time_of(window), time_of(self.whole)
         starts = {c.field for c in built.soft if isinstance(c, Initial)}
         lower, upper = window.domain.bounds
+        if isinstance(built.base, Levelled):
+            continued = Continued(self.trial, built.base.lift, own.start)
+            base: nn.Module = Levelled(continued, Level(window))
+        else:
+            base = Continued(self.trial, built.base, own.start)
         return Constraints(
             CoordinateEmbedding(
                 lower,
@@ -145,7 +151,7 @@ class Before:
                 periodic=sorted(built.embedding.periodic),
                 harmonics=built.embedding.harmonics,
             ),
-            Continued(self.trial, built.base, own.start),
+            base,
             Progress(
                 built.factor,
                 [f in starts for f in self.whole.fields],

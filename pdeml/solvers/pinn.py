@@ -23,12 +23,14 @@ from torch import Tensor, nn
 from pdeml import engine
 from pdeml.errors import InvalidOption, UnsupportedProblem
 from pdeml.nn.networks import MLP, ModifiedMLP, PirateNet
+from pdeml.operators.branches import Branches
 from pdeml.operators.pde import PDE
+from pdeml.solvers import run as runs
 from pdeml.solvers.constraints import Constraints
 from pdeml.solvers.objective import Trial
 from pdeml.solvers.piecewise import Before
 from pdeml.solvers.requirements import equation_requirement
-from pdeml.solvers.run import Run, built_constraints, can_solve, check_counts, with_initial
+from pdeml.solvers.run import Run, built_constraints, check_counts, with_initial
 from pdeml.solvers.schedule import Schedule
 from pdeml.solvers.solution import Solution
 from pdeml.solvers.stages import (
@@ -86,6 +88,11 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+def can_solve(problem: PDE) -> str | None:
+    """None, or the reason why the method cannot solve the problem."""
+    return runs.can_solve(problem, unknown_fields=True)
+
+
 def solve(
     problem: PDE,
     *,
@@ -108,6 +115,9 @@ def solve(
     weighting: str | None = None,
     attention: str | None = None,
     causal_tolerance: float | None = None,
+    pseudo_time: bool = False,
+    sampled: int | None = None,
+    compiled: bool = False,
     optimizer: str | None = None,
     adam_steps: int | None = None,
     cycle: int | None = None,
@@ -154,10 +164,18 @@ def solve(
     attention : factors of the squared residuals of the equations: "rba" (residual-based) or
         "causal" (early times first); none by default.
     causal_tolerance : ε of the causal gates (1; 0.1 for KdV, 0.01 for fast transport).
+    pseudo_time : hold every step of "adam" or "soap" near the solution before it, on fresh points:
+        for steady flow at large Reynolds numbers and against spurious equilibria.
+    sampled : for d ≥ 50: this many terms of every linear operator (directions of a Laplacian) are
+        drawn at each step, without bias; trained by "adam" or "soap" alone.
+    compiled : take loss and gradient as one graph, by `torch.compile` on the CPU (minutes of
+        compilation for a few per cent of speed) and as a CUDA graph on CUDA, where small networks
+        are bound by the launch of kernels.
     optimizer : "ssbroyden", "lbfgs" or "levenberg_marquardt" instead of the recipe's; "adam" or
         "soap" for that alone.
     adam_steps, cycle, sampling, patience : as in `pdeml.solvers.schedule.Schedule`.
-    data : (points (n, d), values (n, fields)) to be met in mean square.
+    data : (points (n, d), values (n, fields)) to be met in mean square; without the columns of
+        unknown fields, which are found by a network of their own each.
     initial : replaces the declared initial value: an expression or a function (N, d) -> (N,
         fields).
     windows : equal parts of the time that are trained one after another, for problems of first
@@ -227,6 +245,9 @@ def solve(
             weighting=weighting,
             attention=_attention(recipe, part, attention),
             causal_tolerance=causal_tolerance,
+            pseudo_time=pseudo_time or None,
+            sampled=sampled,
+            compiled=compiled,
             before=before,
         )
         _check_activation(run.problem, activation)
@@ -292,7 +313,7 @@ def _check_stages(
             f"checkpoint= keeps the state of one training, but {name}= trains "
             f"{windows if windows > 1 else stages}; drop one of them."
         )
-    if problem.unknowns or data is not None:
+    if problem.unknowns or problem.unknown_fields or data is not None:
         raise InvalidOption(
             f"{name}= solves forward problems; drop it to fit data or unknown parameters."
         )
@@ -364,13 +385,34 @@ def _network(
             f"network={network!r}; accepted are {', '.join(NETWORKS)} or a torch module."
         )
     size = {"blocks" if network == "pirate" else "depth": config["depth"]}
-    return NETWORKS[network](
-        built.embedding.out_features,
-        len(problem.fields),
-        width=config["width"],
-        activation=config["activation"],
-        factorized=config.get("factorized", False),
-        generator=generator,
-        dtype=dtype,
-        **size,
-    )
+
+    def made(inputs: int, outputs: int) -> nn.Module:
+        return NETWORKS[network](
+            inputs,
+            outputs,
+            width=config["width"],
+            activation=config["activation"],
+            factorized=config.get("factorized", False),
+            generator=generator,
+            dtype=dtype,
+            **size,
+        )
+
+    if not problem.unknown_fields:
+        return made(built.embedding.out_features, len(problem.fields))
+    # a network for each field: what is sought does not share its features with what is measured
+    own = [_inputs(built, problem, f) for f in problem.fields]
+    return Branches([made(len(columns), 1) for columns in own], own)
+
+
+def _inputs(built: Constraints, problem: PDE, field: Any) -> list[int]:
+    """Columns of the embedding that hold the coordinates of a field."""
+    columns: list[int] = []
+    first = 0
+    for axis, coordinate in enumerate(problem.coordinates):
+        periodic = axis in built.embedding.periodic
+        width = 2 * built.embedding.harmonics if periodic else 1
+        if coordinate in field.args:
+            columns += range(first, first + width)
+        first += width
+    return columns

@@ -14,7 +14,9 @@ from pdeml.domains import SpaceTime
 from pdeml.errors import InvalidDataset, InvalidOption
 from pdeml.operators.expressions import Program
 from pdeml.operators.pde import PDE, Dirichlet, Flux, Initial, Neumann, Robin
+from pdeml.operators.posedness import free_constants
 from pdeml.operators.residual import Residual
+from pdeml.solvers.level import pinned_point
 
 Draw = Callable[[int, torch.Generator, str], tuple[Tensor, list[Tensor]]]
 
@@ -32,6 +34,8 @@ class Requirement:
     weight : in the loss.
     adaptive : whether points are drawn by residual (RAD).
     fixed : data; drawn once and never again.
+    gauge : fixes a constant that the declaration leaves open; no condition to be judged by.
+    problem : whose equations these are.
     """
 
     name: str
@@ -41,6 +45,8 @@ class Requirement:
     weight: float
     adaptive: bool = False
     fixed: bool = False
+    gauge: bool = False
+    problem: PDE | None = None
 
 
 def equation_requirement(problem: PDE, count: int, weight: float = 1.0) -> Requirement:
@@ -56,7 +62,27 @@ def equation_requirement(problem: PDE, count: int, weight: float = 1.0) -> Requi
     def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
         return problem.domain.sample(n, generator, method), []
 
-    return Requirement("equation", residual, draw, count, weight, adaptive=True)
+    return Requirement("equation", residual, draw, count, weight, adaptive=True, problem=problem)
+
+
+def gauge_requirements(problem: PDE, count: int) -> list[Requirement]:
+    """Constants that the declaration leaves open are pinned to 0 at one point, at all times."""
+    free = free_constants(problem)
+    if not free:
+        return []
+    at, steady = pinned_point(problem), problem.time is None
+
+    def draw(n: int, generator: torch.Generator, method: str) -> tuple[Tensor, list[Tensor]]:
+        if steady:
+            return at, []
+        points = problem.domain.sample(n, generator, method)
+        points[:, :-1] = at
+        return points, []
+
+    residual = Residual(free, problem.fields, problem.coordinates, unknowns=problem.unknowns)
+    name = f"constant of {', '.join(f.func.__name__ for f in free)}"
+    count = 1 if steady else count
+    return [Requirement(name, residual, draw, count, 1.0, fixed=steady, gauge=True)]
 
 
 def known_values(problem: PDE) -> dict[Any, float]:
@@ -160,6 +186,8 @@ def _draw_on(problem: PDE, condition: Any) -> Draw:
 def data_requirement(problem: PDE, data: tuple[Any, Any], weight: float) -> Requirement:
     """Measurements: (points (n, d), values (n, fields)) to be met in mean square.
 
+    Values of fields without an equation may be left out.
+
     Raises
     ------
     InvalidDataset
@@ -173,7 +201,10 @@ def data_requirement(problem: PDE, data: tuple[Any, Any], weight: float) -> Requ
         ) from error
     if values.dim() == 1:
         values = values[:, None]
-    d, m = len(problem.coordinates), len(problem.fields)
+    measured = problem.fields
+    if values.shape[-1] < len(measured):
+        measured = tuple(f for f in measured if f not in problem.unknown_fields)
+    d, m = len(problem.coordinates), len(measured)
     if points.dim() != 2 or points.shape[1] != d or values.shape != (len(points), m):
         raise InvalidDataset(
             f"data are points of shape {tuple(points.shape)} with values of shape "
@@ -198,7 +229,7 @@ def data_requirement(problem: PDE, data: tuple[Any, Any], weight: float) -> Requ
         )
     return Requirement(
         "data",
-        _given_values(problem),
+        _given_values(problem, measured),
         lambda n, g, method: (points, list(values.unbind(-1))),
         len(points),
         weight,
@@ -222,14 +253,14 @@ def initial_data_requirement(
             )
         return points, list(values.reshape(n, -1).unbind(-1))
 
-    return Requirement("initial", _given_values(problem), draw, count, weight)
+    return Requirement("initial", _given_values(problem, problem.fields), draw, count, weight)
 
 
-def _given_values(problem: PDE) -> Residual:
-    """Every field minus a value given per point."""
-    targets = [sp.Dummy(f"given_{f.func}") for f in problem.fields]
+def _given_values(problem: PDE, fields: Sequence[Any]) -> Residual:
+    """Each of these fields minus a value given per point."""
+    targets = [sp.Dummy(f"given_{f.func}") for f in fields]
     return Residual(
-        [f - d for f, d in zip(problem.fields, targets, strict=True)],
+        [f - d for f, d in zip(fields, targets, strict=True)],
         problem.fields,
         problem.coordinates,
         unknowns=problem.unknowns,

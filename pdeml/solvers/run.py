@@ -22,10 +22,12 @@ from pdeml import engine
 from pdeml.errors import DivergedError, InvalidOption, UnsupportedProblem
 from pdeml.operators.expressions import evaluate
 from pdeml.operators.pde import PDE, Initial, Periodic, field_dtype
+from pdeml.operators.posedness import free_constants
 from pdeml.solvers.collocation import Training
 from pdeml.solvers.constraints import Constraints, build_constraints
 from pdeml.solvers.fit import Fit, joined_report
 from pdeml.solvers.honesty import examine
+from pdeml.solvers.level import pinned_point, take_means_out
 from pdeml.solvers.objective import Objective, Trial
 from pdeml.solvers.piecewise import Before
 from pdeml.solvers.requirements import (
@@ -33,6 +35,7 @@ from pdeml.solvers.requirements import (
     condition_requirements,
     data_requirement,
     equation_requirement,
+    gauge_requirements,
     initial_data_requirement,
 )
 from pdeml.solvers.schedule import Schedule, adapted_schedule
@@ -41,11 +44,19 @@ from pdeml.solvers.solution import Estimate, Report, Solution
 MONITOR_POINTS = 4000
 
 
-def can_solve(problem: PDE) -> str | None:
-    """None, or the reason why a collocation method with real fields cannot solve the problem."""
+def can_solve(problem: PDE, *, unknown_fields: bool = False) -> str | None:
+    """None, or the reason why a collocation method with real fields cannot solve the problem.
+
+    Parameters
+    ----------
+    unknown_fields : whether the method identifies fields that have no equation.
+    """
     for unknown in problem.fields:
         if field_dtype(unknown) is complex:
             return f"field {unknown.func} is complex; split it into real and imaginary part"
+    if problem.unknown_fields and not unknown_fields:
+        name = problem.unknown_fields[0].func.__name__
+        return f'field {name} is unknown and has no equation; use "pinn", which identifies it'
     return None
 
 
@@ -101,9 +112,12 @@ class Run:
         weighting: str | None = None,
         attention: str | None = None,
         causal_tolerance: float | None = None,
+        sampled: int | None = None,
+        pseudo_time: bool | None = None,
+        compiled: bool = False,
         before: Before | None = None,
     ):
-        reason = can_solve(problem)
+        reason = can_solve(problem, unknown_fields=method == "pinn")
         if reason:
             raise UnsupportedProblem(f"{method!r} cannot solve {problem.name!r}: {reason}.")
         self.method, self.seed, self.time_limit = method, seed, time_limit
@@ -120,6 +134,8 @@ class Run:
             weighting=weighting,
             attention=attention,
             causal_tolerance=causal_tolerance,
+            sampled=sampled,
+            pseudo_time=pseudo_time,
         )
         if self.schedule.attention == "causal" and problem.time is None:
             raise UnsupportedProblem(
@@ -132,10 +148,17 @@ class Run:
                 f"optimizer {second!r} needs float64, dtype={self.dtype} was given; drop "
                 "dtype, or use optimizer='adam', 'soap' or 'lbfgs'."
             )
-        if problem.unknowns and data is None:
+        sought = [f"parameter {p.name}" for p in problem.unknowns]
+        sought += [f"field {f.func.__name__}" for f in problem.unknown_fields]
+        if sought and data is None:
             raise InvalidOption(
-                f"parameter {', '.join(p.name for p in problem.unknowns)} is unknown, but there "
-                "are no data to identify it; give data=(points, values)."
+                f"{', '.join(sought)} is unknown, but there are no data to identify it; give "
+                "data=(points, values)."
+            )
+        if sampled is not None and problem.unknowns:
+            raise InvalidOption(
+                f"sampled= has no gradient by the unknown parameter {problem.unknowns[0].name}; "
+                "leave it out."
             )
         check_counts(points=points, condition_points=condition_points)
         self.problem, self.initial = with_initial(problem, initial), initial
@@ -146,6 +169,7 @@ class Run:
             constraints,
             harmonics=harmonics,
             initial_is_hard=initial_is_hard,
+            level=data is None,
         )
         self.constraints = before.constraints(built, self.problem) if before else built
         self.generator = engine.generator(seed)
@@ -160,10 +184,17 @@ class Run:
             None if before else initial,
         )
         self.weights = dict(weights or {})
+        if compiled and sampled is not None:
+            raise InvalidOption(
+                "compiled=True takes every step by one graph, but sampled= draws another operator "
+                "at each; drop one of them."
+            )
+        self.compiled = compiled
         self.config = {
             "harmonics": harmonics,
             "constraints": constraints,
             "initial_is_hard": initial_is_hard,
+            "level": data is None,
             "dtype": str(self.dtype).removeprefix("torch."),
         }
 
@@ -232,6 +263,7 @@ class Run:
             title=f"{problem.name} · {self.method}",
             adapt=adapt,
             explain=explain,
+            compiled=self.compiled,
         )
         if resume:
             training.resume()
@@ -241,6 +273,7 @@ class Run:
             error.add_note(f"problem {problem.name!r}, method {self.method!r}, seed {self.seed}")
             raise
         honesty = examine(problem, training, self._judged_conditions())
+        take_means_out(trial, problem)
         return Fit(training, outcome, honesty, self.constraints.notes)
 
     def _judged_conditions(self) -> list[Requirement]:
@@ -291,6 +324,7 @@ def built_constraints(problem: PDE, config: Mapping[str, Any]) -> Constraints:
         config["constraints"],
         harmonics=config["harmonics"],
         initial_is_hard=config["initial_is_hard"],
+        level=config.get("level", True),
     )
 
 
@@ -324,7 +358,7 @@ def with_initial(problem: PDE, initial: Any) -> PDE:
         problem.domain,
         conditions,
         fields=problem.fields,
-        unknowns=problem.unknowns,
+        unknowns=[*problem.unknowns, *problem.unknown_fields],
     )
 
 
@@ -345,7 +379,9 @@ def _requirements(
     found += condition_requirements(problem, soft, condition_points, condition_weight)
     if callable(initial):
         found.append(initial_data_requirement(problem, initial, condition_points, condition_weight))
-    if data is not None:
+    if data is None:
+        found += gauge_requirements(problem, condition_points)
+    else:
         found.append(data_requirement(problem, data, condition_weight))
     names = [r.name for r in found]
     if not isinstance(weights, Mapping):
@@ -399,9 +435,14 @@ def _monitor(
     if problem.exact is None or problem.unknowns:
         return None
     points = problem.domain.sample(MONITOR_POINTS, engine.generator(0))
-    values = evaluate(
-        [problem.exact[f] for f in problem.fields], problem.coordinates, points, problem.values
-    )
+    exact = [problem.exact[f] for f in problem.fields]
+    values = evaluate(exact, problem.coordinates, points, problem.values)
+    free = free_constants(problem)
+    if free:
+        pinned = points.clone()
+        pinned[:, : len(problem.space_coordinates)] = pinned_point(problem)
+        pins = evaluate(exact, problem.coordinates, pinned, problem.values)
+        values -= pins * torch.tensor([float(f in free) for f in problem.fields]).to(pins)
     return points.to(device=device, dtype=dtype), values.to(device=device, dtype=dtype)
 
 

@@ -44,6 +44,8 @@ class Schedule:
     weighting : of the loss terms, every `cycle`: "fixed", "grad_norm" or "ntk".
     attention : factors of the squared residuals of the equations: None, "rba" or "causal".
     causal_tolerance, time_slices : ε and M of the causal gates.
+    sampled : terms of every merged operator that are drawn at each step; None for all.
+    pseudo_time : hold each step of the first stage near the solution before it.
     sampling : "rad", or a method of `Domain.sample`.
     max_iterations : in all; None means until the time limit.
     patience : cycles without a 5 % smaller validation loss after which the run ends.
@@ -63,6 +65,8 @@ class Schedule:
     attention: str | None = None
     causal_tolerance: float = 1.0
     time_slices: int = 32
+    sampled: int | None = None
+    pseudo_time: bool = False
     sampling: str = "rad"
     max_iterations: int | None = 10_000
     patience: int = 3
@@ -110,4 +114,34 @@ def adapted_schedule(base: Schedule, **changes: Any) -> Schedule:
                 f"optimizer={optimizer!r}; accepted are {', '.join([*FIRST, *OPTIMIZERS])}."
             )
         given["optimizer"] = optimizer
-    return replace(base, **given)
+    schedule = replace(base, **given)
+    if schedule.sampled is not None:
+        return _checked_sampled(schedule, optimizer)
+    if schedule.pseudo_time:
+        if optimizer not in (None, *FIRST) and not schedule.adam_steps:
+            raise InvalidOption(
+                f"pseudo_time=True holds the steps of 'adam' or 'soap', but optimizer={optimizer!r}"
+                " takes all of them; give adam_steps=, or another optimizer."
+            )
+        return replace(schedule, redraw=1)
+    return schedule
+
+
+def _checked_sampled(schedule: Schedule, optimizer: str | None) -> Schedule:
+    """First-order steps on points and directions that are drawn anew each time."""
+    count = schedule.sampled
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise InvalidOption(f"sampled={count!r}; give a positive number of terms.")
+    fitting = {
+        "optimizer": (optimizer, optimizer in (None, *FIRST), "'adam' or 'soap'"),
+        "weighting": (schedule.weighting, schedule.weighting != "ntk", "'fixed' or 'grad_norm'"),
+        "attention": (schedule.attention, schedule.attention is None, "None"),
+        "pseudo_time": (schedule.pseudo_time, not schedule.pseudo_time, "False"),
+    }
+    for name, (value, fits, accepted) in fitting.items():
+        if not fits:
+            raise InvalidOption(
+                f"sampled= draws another part of the operator at every step, which {name}={value!r}"
+                f" cannot follow; accepted is {accepted}."
+            )
+    return replace(schedule, optimizer=None, redraw=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from pdeml import engine
-from pdeml.domains import Box, SpaceTime
 from pdeml.errors import InvalidOption
 from pdeml.nn.gaussians import GaussianField, Gaussians
 from pdeml.operators import jets
+from pdeml.solvers.grids import grid_axes, grid_points, is_box
 from pdeml.solvers.report import Estimate, Report
 
 if TYPE_CHECKING:
     import matplotlib.figure
     import xarray
 
-GRID = {1: 1025, 2: 257, 3: 65}  # points per axis of the common grid, by number of coordinates
-SAMPLE = 2**16  # scrambled Sobol points where there is no grid
 BLOCK = 2**16  # points per evaluation, bounds memory
 PICTURE = {1: 401, 2: 201, 3: 65}
 
@@ -255,48 +252,14 @@ class Solution:
         -----
         Boxes of up to three coordinates (time counts) use the trapezoidal rule on a grid that holds
         the boundary; everything else 2¹⁶ scrambled Sobol points (then `resolution` must be left
-        out).
+        out). Fields that the declaration determines up to a constant, such as pressures, are
+        compared without their means over space.
         """
+        from pdeml.solvers import comparison
+
         if not isinstance(other, Solution):
             raise InvalidOption(f"{other!r:.60} is no Solution to compare with.")
-        if [str(f) for f in other.problem.fields] != [str(f) for f in self.problem.fields]:
-            raise InvalidOption(
-                f"Cannot compare fields {self.problem.fields} with {other.problem.fields}; both "
-                "solutions need the same fields over the same coordinates."
-            )
-        mine, theirs = self.problem.domain.bounds, other.problem.domain.bounds
-        if mine != theirs:
-            raise InvalidOption(
-                f"Cannot compare over {self.problem.domain} with a solution over "
-                f"{other.problem.domain}: outside its domain a solution means nothing."
-            )
-        domain = self.problem.domain
-        if _is_box(domain) and domain.dim in GRID:
-            axes = _axes(domain, resolution, GRID)
-            points = _mesh(axes)
-            weights = _mesh([_trapezoid(axis) for axis in axes]).prod(dim=1)
-        elif resolution is not None:
-            raise InvalidOption(
-                "resolution= is accepted for boxes of at most three coordinates; this domain is "
-                f"compared on {SAMPLE} Sobol points."
-            )
-        else:
-            points = domain.sample(SAMPLE, engine.generator(0), method="sobol")
-            weights = torch.full((SAMPLE,), 1.0 / SAMPLE, dtype=torch.float64)
-        ours, theirs = self.values_at(points), other.values_at(points)
-        difference = (ours - theirs).abs()
-        squares = (weights[:, None] * difference**2).sum(0)
-        norms = (weights[:, None] * theirs.abs() ** 2).sum(0)
-        result = {
-            "l2_relative": _ratio(squares.sum().item(), norms.sum().item()),
-            "linf": difference.max().item(),
-        }
-        if difference.shape[1] > 1:
-            for i, f in enumerate(self.problem.fields):
-                name = f.func.__name__
-                result[f"l2_relative[{name}]"] = _ratio(squares[i].item(), norms[i].item())
-                result[f"linf[{name}]"] = difference[:, i].max().item()
-        return result
+        return comparison.difference(self, other, resolution)
 
     def to_xarray(self, resolution: int | Sequence[int] | None = None) -> xarray.Dataset:
         """Values on a grid over the bounding box, NaN outside the domain.
@@ -314,10 +277,10 @@ class Solution:
         import xarray
 
         domain = self.problem.domain
-        axes = _axes(domain, resolution, PICTURE)
-        points = _mesh(axes)
+        axes = grid_axes(domain, resolution, PICTURE)
+        points = grid_points(axes)
         inside = torch.ones(len(points), dtype=torch.bool)
-        if not _is_box(domain):
+        if not is_box(domain):
             inside = domain.contains(points, tolerance=1e-9)
         known = self.values_at(points[inside]).numpy()
         values = np.full((len(points), known.shape[1]), np.nan, dtype=known.dtype)
@@ -355,7 +318,7 @@ class Solution:
         from pdeml import plots
         from pdeml.solvers import fem
 
-        round_or_cut = len(self.problem.space_coordinates) == 2 and not _is_box(self.problem.domain)
+        round_or_cut = len(self.problem.space_coordinates) == 2 and not is_box(self.problem.domain)
         if round_or_cut and isinstance(self.field, fem.FiniteElementField):
             return fem.plot(self, reference)
         pair = self._pictures(reference)
@@ -458,52 +421,3 @@ class _RealPairs(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         return torch.view_as_real(self.inner(points).contiguous()).flatten(1)
-
-
-def _ratio(square: float, norm: float) -> float:
-    if norm == 0:
-        return 0.0 if square == 0 else math.inf
-    return math.sqrt(square / norm)
-
-
-def _is_box(domain: Any) -> bool:
-    return isinstance(domain.space if isinstance(domain, SpaceTime) else domain, Box)
-
-
-def _axes(
-    domain: Any, resolution: int | Sequence[int] | None, defaults: Mapping[int, int]
-) -> list[Tensor]:
-    """Grid points per coordinate over the bounding box, ends included; one point is the centre."""
-    if resolution is None:
-        if domain.dim not in defaults:
-            raise InvalidOption(
-                f"A grid over {domain.dim} coordinates needs resolution=, points per coordinate."
-            )
-        resolution = defaults[domain.dim]
-    if isinstance(resolution, Sequence):
-        counts = list(resolution)
-    else:
-        counts = [resolution] * domain.dim
-    if len(counts) != domain.dim or any(not isinstance(n, int) or n < 1 for n in counts):
-        names = ", ".join(c.name for c in domain.coordinates)
-        raise InvalidOption(
-            f"resolution={resolution!r}: give a positive integer, or one per coordinate ({names})."
-        )
-    lower, upper = domain.bounds
-    return [
-        torch.linspace(a, b, n, dtype=torch.float64)
-        if n > 1
-        else torch.tensor([(a + b) / 2], dtype=torch.float64)
-        for a, b, n in zip(lower, upper, counts, strict=True)
-    ]
-
-
-def _mesh(axes: Sequence[Tensor]) -> Tensor:
-    return torch.stack([g.flatten() for g in torch.meshgrid(*axes, indexing="ij")], dim=1)
-
-
-def _trapezoid(axis: Tensor) -> Tensor:
-    weights = torch.ones_like(axis)
-    if len(axis) > 1:
-        weights[0] = weights[-1] = 0.5
-    return weights / weights.sum()

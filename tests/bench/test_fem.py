@@ -17,6 +17,7 @@ def rows():
     return {
         "solve": fem.run_solve(n=8, repeats=1),
         "heat": fem.run_heat(n=8, steps=10, repeats=1),
+        "moving heat": fem.run_heat(n=8, steps=10, repeats=1, speed=1),
         "location": fem.run_location(n=8, points=2000, repeats=1),
     }
 
@@ -32,7 +33,8 @@ def test_both_solve_the_same_equations(rows):
 
 def test_both_take_the_same_steps(rows):
     """To round-off: the time of boundary values in single precision left 1e-9."""
-    assert rows["heat"]["difference"] < 1e-12
+    for name in ("heat", "moving heat"):
+        assert rows[name]["difference"] < 1e-12 and rows[name]["peer_l2_error"] < 5e-3
 
 
 def test_both_find_the_same_values(rows):

@@ -120,7 +120,7 @@ def _once(data, places, generator):
 def read(path):
     """Everything that a data set gives, by field."""
     ds = pdeml.data.open(path)
-    for _ in (ds.times, ds.coords, ds.parameters, ds.contents.notes, repr(ds)):
+    for _ in (ds.times, ds.coords, ds.parameters, ds.contents.notes, repr(ds), ds.info()):
         pass
     if ds.nbytes > 2**26:  # a mutant may declare up to what it stores, times 1100
         return {name: ds.read(0, 0, name).numpy() for name in ds.fields}, ds

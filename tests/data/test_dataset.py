@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import pickle
-import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +11,12 @@ import torch
 
 import pdeml
 from pdeml.data import Axis, FieldInfo, Writer, handles
+from pdeml.data.concatenated import concatenate
 from pdeml.errors import InvalidOption
 
 S, T, N, M = 6, 11, 8, 12
-VALUES = np.random.default_rng(0).normal(size=(S, T, 3, N, M)).astype("f4")
+RNG = np.random.default_rng(0)
+VALUES = RNG.normal(size=(S, T, 3, N, M)).astype("f4")
 NU = np.arange(S) / 10
 
 
@@ -270,24 +272,48 @@ def test_a_data_set_is_sent_as_paths(ds):
     assert torch.equal(pickle.loads(text).read(2), ds.read(2))
 
 
-def test_many_files_do_not_pile_up(tmp_path):
-    """At most 64 files stay open, and memory does not grow over epochs."""
-    one = written(tmp_path / "0.h5").read_bytes()
-    paths = [tmp_path / f"{i}.h5" for i in range(80)]
+def resident(pids):
+    """Bytes of memory, mapped files included, that processes have now."""
+    pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def opened(pid, folder):
+    """How many files of a folder a process has open."""
+    links = Path(f"/proc/{pid}/fd").iterdir()
+    return sum(os.path.realpath(link).startswith(str(folder)) for link in links)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("compression", [None, "lzf"])
+@pytest.mark.parametrize(
+    ("workers", "epochs"), [(0, 5), *(pytest.param(n, 20, marks=pytest.mark.slow) for n in (0, 2))]
+)
+def test_many_files_do_not_pile_up(tmp_path, compression, workers, epochs):
+    """Epochs over 100 files of 1 MB: at most 64 stay open, and memory does not grow."""
+    with Writer(
+        tmp_path / "0.h5", fields={"u": "f4"}, times=np.arange(4), axes={"x": np.arange(2**14)},
+        samples=4, durability="process", compression=compression,
+    ) as writer:  # fmt: skip
+        writer.commit(range(4), u=RNG.integers(0, 1000, size=(4, 4, 2**14)))
+    one = (tmp_path / "0.h5").read_bytes()
+    paths = [tmp_path / f"{i}.h5" for i in range(100)]
     for path in paths[1:]:
         path.write_bytes(one)
-    sets = [pdeml.data.open(path) for path in paths]
+    source = concatenate([pdeml.data.open(path).source for path in paths])
+    windows = pdeml.data.Dataset(source).windows(2, 2)
+    loader = windows.loader(batch=16, workers=workers, start_method="fork", seed=0)
 
     def epoch():
-        return sum(float(ds.windows(1, 1)[0]["input"].sum()) for ds in sets)
+        return sum(float(batch["input"].double().sum()) for batch in loader)
 
-    first = epoch()
-    open_files = len(os.listdir("/proc/self/fd"))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(3):
-        assert epoch() == first
-    assert len(os.listdir("/proc/self/fd")) <= open_files < 64 + 60
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+    sums = [epoch() for _ in range(2)]
+    pids = [os.getpid(), *(p.pid for p in multiprocessing.active_children())][: 1 + workers]
+    before = resident(pids)
+    sums += [epoch() for _ in range(epochs - 2)]
+    assert set(sums) == {sums[0]}
+    assert resident(pids) - before < 50e6
+    assert 0 < opened(pids[-1], tmp_path) <= 64 and opened(pids[0], tmp_path) <= 64
 
 
 def test_cached_reads_no_file(path):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import tracemalloc
 import zipfile
 
@@ -14,7 +13,7 @@ from typer.testing import CliRunner
 
 import pdeml
 from pdeml.cli import app
-from pdeml.data import contained
+from pdeml.data import FieldInfo, MeshArrays, Writer, contained, inspection
 from pdeml.data.handles import release
 from pdeml.errors import InvalidDataset
 from tests.data import foreign
@@ -50,20 +49,26 @@ def test_external_links_are_not_followed(tmp_path, outside):
         pdeml.data.open(path)
 
 
-def test_virtual_data_sets_are_not_followed(tmp_path, outside):
+def virtual(file, outside):
     layout = h5py.VirtualLayout(SECRET.shape, np.float32)
     layout[:] = h5py.VirtualSource(outside, "tensor", SECRET.shape)
-    path = hostile(tmp_path, lambda f: f.create_virtual_dataset("tensor", layout))
+    file.create_virtual_dataset("tensor", layout)
+
+
+def test_virtual_data_sets_are_not_followed(tmp_path, outside):
+    path = hostile(tmp_path, lambda f: virtual(f, outside))
     with pytest.raises(InvalidDataset, match="'/tensor' is a virtual data set"):
         pdeml.data.open(path)
 
 
-def test_external_storage_is_not_read(tmp_path, outside):
-    def make(file):
-        file.create_dataset("tensor", SECRET.shape, "f4", external=[(outside, 0, SECRET.nbytes)])
+def stored_outside(file, outside):
+    file.create_dataset("tensor", SECRET.shape, "f4", external=[(outside, 0, SECRET.nbytes)])
 
+
+def test_external_storage_is_not_read(tmp_path, outside):
+    path = hostile(tmp_path, lambda f: stored_outside(f, outside))
     with pytest.raises(InvalidDataset, match="'/tensor' has external storage"):
-        pdeml.data.open(hostile(tmp_path, make))
+        pdeml.data.open(path)
 
 
 @pytest.mark.parametrize("target", ["/tensor", "/../outside/secret.h5", "/nothing"])
@@ -81,16 +86,17 @@ def test_parts_of_a_folder_are_checked_too(tmp_path, outside):
         pdeml.data.open(folder)
 
 
-def test_filters_that_are_not_installed(tmp_path):
-    def make(file):
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        properties.set_chunk(SECRET.shape)
-        properties.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (1,))
-        space = h5py.h5s.create_simple(SECRET.shape)
-        h5py.h5d.create(file.id, b"tensor", h5py.h5t.IEEE_F32LE, space, properties)
+def filtered(file):
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk(SECRET.shape)
+    properties.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (1,))
+    space = h5py.h5s.create_simple(SECRET.shape)
+    h5py.h5d.create(file.id, b"tensor", h5py.h5t.IEEE_F32LE, space, properties)
 
+
+def test_filters_that_are_not_installed(tmp_path):
     with pytest.raises(InvalidDataset, match="'/tensor' has the unknown filter 32015"):
-        pdeml.data.open(hostile(tmp_path, make))
+        pdeml.data.open(hostile(tmp_path, filtered))
 
 
 def test_object_types_of_hdf5(tmp_path):
@@ -99,6 +105,82 @@ def test_object_types_of_hdf5(tmp_path):
 
     with pytest.raises(InvalidDataset, match="'/tensor' holds references, lists of variable"):
         pdeml.data.open(hostile(tmp_path, make))
+
+
+def test_a_type_where_an_array_should_be(tmp_path):
+    """Found by mutants: a named type has attributes, but neither shape nor values."""
+    path = hostile(tmp_path, lambda f: f.__setitem__("tensor", np.dtype("f4")))
+    with pytest.raises(InvalidDataset, match="of no known layout"):
+        pdeml.data.open(path)
+    path, _ = foreign.well(tmp_path)
+    with h5py.File(path, "r+") as file:
+        attributes = dict(file["scalars/nu"].attrs)
+        del file["scalars/nu"]
+        file["scalars/nu"] = np.dtype("f4")
+        file["scalars/nu"].attrs.update(attributes)
+    with pytest.raises(InvalidDataset, match="the data set 'nu' is missing"):
+        pdeml.data.open(path)
+
+
+def test_numbers_that_torch_has_not(tmp_path):
+    wide = SECRET.astype(np.longdouble)
+    path = hostile(tmp_path, lambda f: f.__setitem__("tensor", wide))
+    with pytest.raises(InvalidDataset, match=r"'tensor' .* is no data set of numbers"):
+        pdeml.data.open(path)
+    np.save(tmp_path / "a.npy", wide[:, :, :, None])
+    with pytest.raises(InvalidDataset, match="no numbers"):
+        pdeml.data.open(tmp_path / "a.npy", map={"u": "array", "axes": "n t x y"})
+
+
+def replaced(name, size, dtype="f4"):
+    """A change of an own file: another array in the place of one, with its attributes."""
+
+    def change(file):
+        attributes = {k: v for k, v in file[name].attrs.items() if k != "DIMENSION_LIST"}
+        del file[name]
+        file[name] = np.zeros(size, dtype)
+        file[name].attrs.update(attributes)
+        for dim, label in zip(file[name].dims, ("sample", "time", "x"), strict=False):
+            dim.label = label
+
+    return change
+
+
+def no_field(file):
+    del file["u"].attrs["_FillValue"]
+
+
+def no_table(name, text):
+    def change(file):
+        file.attrs[name] = text
+
+    return change
+
+
+def not_finite(file):
+    file["x"][2] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (replaced("u", (4, 3, 6)), r"'u' has shape \(4, 3, 6\), not \(4, 3, 7\)"),
+        (replaced("status", 3, "u1"), r"'status' has shape \(3,\), not \(4,\)"),
+        (replaced("crc32_u", 5, "u4"), r"'crc32_u' has shape \(5,\)"),
+        (replaced("nu", 2), r"'nu' has shape \(2,\)"),
+        (no_field, "no field"),
+        (replaced("u", (4, 3, 7), np.longdouble), "'u' has the dtype float128"),
+        (not_finite, "'x' is no list of finite numbers"),
+        (no_table("pde", "3"), "'pde' is 3, no table"),
+        (no_table("provenance", '{"options": ["converted_from"]}'), "'options' is .* no table"),
+    ],
+)
+def test_an_own_file_whose_arrays_do_not_fit(tmp_path, change, message):
+    path, _ = own(tmp_path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(InvalidDataset, match=message):
+        pdeml.data.open(path)
 
 
 class Payload:
@@ -333,6 +415,7 @@ DESCRIPTIONS = [
     '{"fields": 3, "axes": [], "units": {}, "splits": {}, "attributes": {}}',
     json.dumps({"fields": [{"name": "u", "components": ["u"]}] * 2, "axes": [], "units": {},
                 "splits": {}, "attributes": {}}),
+    '{"fields": [], "axes": [], "units": {}, "splits": {}, "attributes": {"title": {}}}',
 ]  # fmt: skip
 
 
@@ -343,6 +426,24 @@ def test_a_wrong_description_is_refused(tmp_path, text):
         file.attrs["pdeml_description"] = text
     with pytest.raises(InvalidDataset, match="is no description by pdeml"):
         pdeml.data.open(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("mesh", [None, MeshArrays(np.eye(3)[:, :2], np.array([[0, 1, 2]]))])
+def test_pictures_take_no_text_for_mathematics(tmp_path, at_home, mesh):
+    n = 5 if mesh is None else 3
+    with Writer(
+        tmp_path / "a.h5", fields=[FieldInfo("u", "c8", units=r"$\bad$")], times=[0.0, 1.0],
+        axes={"x" if mesh is None else "node": np.arange(n)}, samples=2, title=r"$\frac$ $",
+        mesh=mesh, durability="process",
+    ) as writer:  # fmt: skip
+        writer.commit([0, 1], u=values(2, 2, n))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["u_re"].attrs["units"] = "\x1b[2J$"
+        file.attrs["created"] = "now\n\x1b]0;title\a"
+    found = call("inspect", tmp_path / "a.h5", "--picture", tmp_path / "a.png")
+    assert found.exit_code == 0, found.output
+    assert "\x1b" not in found.output and "now  ]0;title" in found.output
+    assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
 def test_a_split_beyond_the_samples_is_not_used(tmp_path):
@@ -370,27 +471,118 @@ def test_what_hangs_the_library_is_stopped(tmp_path):
         pdeml.data.open(path)
 
 
+def call(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
 def test_the_command_line_reads_in_another_process(tmp_path):
-    """A limit of time and one of memory, and nothing is left behind."""
+    """Limits of time and memory, and nothing is left behind."""
     path, _ = foreign.pdebench_d(tmp_path)
     out = tmp_path / "own.h5"
     with pytest.raises(InvalidDataset, match=r"was stopped: it took more than 1e-06 s"):
         contained.convert(path, out, "pdeml", time_limit=1e-6)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.h5"]
-    found = CliRunner().invoke(app, ["convert", str(path), "--out", str(out), "--quiet"])
+    found = call("convert", path, "--out", out, "--quiet")
     assert found.exit_code == 0, found.output
     assert (pdeml.data.open(out).read() == pdeml.data.open(path).read()).all()
     (tmp_path / "bad.h5").write_bytes(path.read_bytes()[:9000])
-    shutil.copy(out, tmp_path / "kept.h5")
+    found = call("inspect", tmp_path / "bad.h5", "--picture", tmp_path / "bad.png")
+    assert found.exit_code == 2 and "cut off" in " ".join(found.output.split())
+    assert not (tmp_path / "bad.png").exists()
+
+
+@pytest.fixture
+def at_home(monkeypatch):
+    """What the command line does in another process, done in this one: a start takes seconds."""
+    for module in (contained, inspection):
+        monkeypatch.setattr(module, "run_isolated", lambda f, *arguments, **_: f(*arguments))
+
+
+def test_options_of_the_commands(tmp_path, at_home):
+    path, _ = foreign.pdebench_d(tmp_path)
+    kept = path.read_bytes()
     for arguments, message in (
-        (["convert", str(tmp_path / "bad.h5"), "--out", str(tmp_path / "b.h5")], "cut off"),
-        (["convert", str(path), "--out", str(out)], "is there already"),
-        (["convert", str(path), "--to", "hdf"], "give one of pdeml"),
-        (["convert", str(path), "--map", "u"], "give NAME=PATH"),
-        (["convert", str(path), "--map", "u.v=w"], "only axes.NAME"),
-        (["convert", str(tmp_path / "no.h5")], "there is no file"),
+        (["convert", path, "--out", path], "is there already"),
+        (["convert", path, "--to", "hdf"], "give one of pdeml"),
+        (["convert", path, "--map", "u"], "give NAME=PATH"),
+        (["convert", path, "--map", "u.v=w"], "only axes.NAME"),
+        (["convert", tmp_path / "no.h5"], "there is no file"),
+        (["inspect", tmp_path / "no.h5"], "there is no file"),
+        (["inspect", path, "--max-objects", 0], "give a positive number"),
+        (["inspect", path, "--max-objects", 10], "more than 10 objects"),
+        (["verify", path, "--max-objects", 10], "more than 10 objects"),
+        (["inspect", path, "--map", "u=nothing", "--map", "axes=n t"], "has no array 'nothing'"),
     ):
-        found = CliRunner().invoke(app, arguments)
-        assert found.exit_code == 2 and message in " ".join(found.output.split())
-    assert out.read_bytes() == (tmp_path / "kept.h5").read_bytes()
-    assert not (tmp_path / "b.h5").exists()
+        found = call(*arguments)
+        assert found.exit_code == 2 and message in " ".join(found.output.split()), arguments
+    assert path.read_bytes() == kept
+    (folder := tmp_path / "more").mkdir()
+    for command in (["inspect", "--picture", folder / "a.png"], ["verify"]):
+        assert call(*command, path, "--max-objects", 30, "--quiet").exit_code == 0
+    np.savez(tmp_path / "a.npz", field=values(N, T, X))
+    words = ["--map", "u=field", "--map", "axes=n t x", "--json", "--quiet", "--no-picture"]
+    details = json.loads(call("inspect", tmp_path / "a.npz", *words).stdout)
+    assert details["fields"][0]["shape"] == [N, T, 1, X] and details["fields"][0]["name"] == "u"
+
+
+def pickled(path, marker):
+    np.savez(path, X=np.array([Payload(marker)], dtype=object), y=values(N, X))
+
+
+def damaged(path, _):
+    """A compressed file of pdeml with a byte of the first sample flipped."""
+    made, _ = own(path.parent, compression="gzip")
+    with h5py.File(made) as file:
+        place = file["u"].id.get_chunk_info(0).byte_offset
+    flip(made, place + 3)
+    os.replace(made, path)
+
+
+def linked(link):
+    return lambda path, outside: hostile(path.parent, lambda f: f.__setitem__("tensor", link))
+
+
+WRONG = {
+    "external link": lambda path, outside: hostile(
+        path.parent, lambda f: f.__setitem__("tensor", h5py.ExternalLink(outside, "/tensor"))
+    ),
+    "soft link in a circle": linked(h5py.SoftLink("/tensor")),
+    "soft link out of the file": linked(h5py.SoftLink("/../outside/secret.h5")),
+    "virtual data set": lambda path, out: hostile(path.parent, lambda f: virtual(f, out)),
+    "external storage": lambda path, out: hostile(path.parent, lambda f: stored_outside(f, out)),
+    "unknown filter": lambda path, _: hostile(path.parent, filtered),
+    "lists of variable length": lambda path, _: hostile(
+        path.parent, lambda f: f.create_dataset("tensor", (N, T, X), h5py.vlen_dtype(np.float32))
+    ),
+    "pickle": lambda path, _: pickled(path.with_suffix(".npz"), path.parent / "ran"),
+    "absurd shape": lambda path, _: bomb_hdf5(path.parent),
+    "absurd member": lambda path, _: bomb_zip(path.parent),
+    "flipped byte": damaged,
+    "half a file": lambda path, _: os.truncate(os.replace(own(path.parent)[0], path) or path, 3000),
+    "web page": lambda path, _: path.write_text("<!DOCTYPE html><html><body>login"),
+    "pointer of git-lfs": lambda path, _: path.write_text("version https://git-lfs.github.com/"),
+    "nothing": lambda path, _: path.write_bytes(b""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_commands_refuse_in_one_sentence(tmp_path, outside, at_home, kind):
+    """No trace, exit code 2, nothing written; the same file is refused by `pdeml.data.open`."""
+    (folder := tmp_path / "in").mkdir()
+    WRONG[kind](folder / "a.h5", outside)
+    path = folder / ("a.npz" if "a.npz" in os.listdir(folder) else "a.h5")
+    with pytest.raises(InvalidDataset):
+        pdeml.data.open(path).read()
+    before = sorted(tmp_path.rglob("*"))
+    for words in (
+        ["inspect", path, "--picture", tmp_path / "a.png"],
+        ["convert", path, "--out", tmp_path / "b.h5"],
+        *([] if kind == "flipped byte" else [["verify", path]]),
+    ):
+        found = call(*words)
+        assert found.exit_code == 2 and isinstance(found.exception, SystemExit), found.output
+        assert found.stderr.startswith("InvalidDataset: ") and found.stderr.count("\n") == 1
+    if kind == "flipped byte":
+        found = call("verify", path, "--json", "--quiet")
+        assert found.exit_code == 3 and list(json.loads(found.stdout)["bad"]) == ["0"]
+    assert sorted(tmp_path.rglob("*")) == before

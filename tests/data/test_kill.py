@@ -15,6 +15,7 @@ import pytest
 import pdeml
 from pdeml.data import merge, preallocated
 from pdeml.data.merging import parts_folder
+from pdeml.data.seeds import sample_seeds
 from pdeml.errors import InvalidDataset, OutputError
 from tests.data import killed
 
@@ -117,6 +118,57 @@ def test_a_torn_sample_is_never_called_finished(tmp_path):
             assert todo + np.flatnonzero(status(path) == 1).tolist() == [0]
         calls += 1
     assert calls > 6
+
+
+def test_two_readers_see_whole_samples_while_a_run_writes(tmp_path):
+    path, log, samples = tmp_path / "a.h5", tmp_path / "log", 60
+
+    def watch():
+        seen = 0
+        while seen < samples:
+            if not path.exists():
+                continue
+            ds = pdeml.data.open(path)
+            assert len(ds) >= seen, "a finished sample is gone"
+            seen = len(ds)
+            for row in {0, seen - 1} if seen else ():
+                number = int(ds.samples[row])
+                expected, nu = killed.solution(
+                    sample_seeds(killed.ROOT_SEED, np.array([number]))[0]
+                )
+                np.testing.assert_array_equal(ds.read(row)[0, :, 0], expected.astype("f4"))
+                assert float(ds.params["nu"][row]) == nu
+
+    readers = [killed.start(watch) for _ in range(2)]
+    writer = killed.start(killed.work, path, log, samples=samples, durability="process", batch=2)
+    for process in (writer, *readers):
+        process.join(60)
+        assert process.exitcode == 0
+
+
+def test_samples_are_on_the_disk_before_they_are_called_finished(tmp_path, monkeypatch):
+    """What no kill can show, a loss of power would: values, sync, status, sync, in each commit."""
+    calls = []
+    write, sync = os.pwrite, os.fdatasync
+
+    def written(descriptor, data, place):
+        calls.append((place, len(data)))
+        return write(descriptor, data, place)
+
+    def synced(descriptor):
+        calls.append("sync")
+        return sync(descriptor)
+
+    with killed.writer(tmp_path / "a.h5", samples=2) as w:
+        with h5py.File(tmp_path / "a.h5", "r", locking=False) as file:
+            marks, values = (file[name].id.get_offset() for name in ("status", "u"))
+        monkeypatch.setattr(os, "pwrite", written)
+        monkeypatch.setattr(os, "fdatasync", synced)
+        w.commit(1, u=killed.solution(1)[0], nu=1.0)
+        monkeypatch.undo()
+    assert calls[-3:] == ["sync", (marks + 1, 1), "sync"] and calls.count("sync") == 2
+    size = 4 * killed.TIMES * killed.POINTS
+    assert (values + size, size) in calls[:-3] and len(calls) == 3 + 1 + 5
 
 
 def test_kills_while_the_file_is_made(tmp_path):

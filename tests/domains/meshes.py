@@ -80,3 +80,31 @@ def winding_numbers(points, surface):
     top = (a * np.cross(b, c)).sum(axis=-1)
     bottom = la * lb * lc + (a * b).sum(-1) * lc + (b * c).sum(-1) * la + (c * a).sum(-1) * lb
     return np.arctan2(top, bottom).sum(axis=1) / (2 * math.pi)
+
+
+def boxes(counts, size=0.0, seed=0, sides=(2.0, 1.0, 1.5)):
+    """Quadrilaterals or hexahedra of a box; vertices moved by that share of a cell, in its sides
+    where they are in one, with the faces of the box as parts."""
+    dim = len(counts)
+    axes = [np.linspace(0, side, n + 1) for side, n in zip(sides, counts, strict=False)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    moves = np.random.default_rng(seed).uniform(-size, size, points.shape)
+    number = np.arange(math.prod(n + 1 for n in counts)).reshape([n + 1 for n in counts])
+    faces = {}
+    for axis in range(dim):
+        moves[..., axis] *= sides[axis] / counts[axis]
+        for end, place in (("low", 0), ("high", -1)):
+            at = (slice(None),) * axis + (place,)
+            moves[(*at, Ellipsis, axis)] = 0
+            rows = number[at]
+            if dim == 2:
+                faces[f"{'xyz'[axis]} {end}"] = np.stack([rows[1:], rows[:-1]], axis=1)
+            else:
+                around = rows[:-1, :-1], rows[1:, :-1], rows[1:, 1:], rows[:-1, 1:]
+                faces[f"{'xyz'[axis]} {end}"] = np.stack(around, axis=-1).reshape(-1, 4)
+    low, high = slice(None, -1), slice(1, None)
+    ring = [(low, low), (high, low), (high, high), (low, high)]
+    if dim == 3:
+        ring = [(*corner, level) for level in (low, high) for corner in ring]
+    cells = np.stack([number[corner] for corner in ring], axis=-1).reshape(-1, 2**dim)
+    return Mesh(symbols(dim), (points + moves).reshape(-1, dim), cells, faces)

@@ -60,7 +60,11 @@ def test_cells_are_turned_to_positive_volume(dim):
             r"vertex 5 at \(1, 0\.5\) hangs on the facet with the vertices \[1, 2\]",
         ),
         (SQUARE, np.zeros((0, 3), dtype=int), "no cells"),
-        (SQUARE, [[0, 1, 2, 3]], r"cells of a Mesh must be .*\(…, 3\), but its shape is \(1, 4\)"),
+        (
+            SQUARE,
+            [[0, 1, 2, 3, 0]],
+            r"cells of a Mesh .*\(…, 3\) or \(…, 4\), but its shape is \(1, 5\)",
+        ),
         (SQUARE, [[0.0, 1.0, 2.0]], "array of integers"),
         (SQUARE, [[0, 1, 2], [0, 2]], "array of integers"),
         ([[0, 0, 0]], TWO, r"vertices of a Mesh .* shape is \(1, 3\)"),

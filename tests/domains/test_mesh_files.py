@@ -383,7 +383,8 @@ PLAIN = """<!DOCTYPE Xdmf SYSTEM "Xdmf.dtd" []>"""
         ('Dimensions="4 2"', f'Dimensions="{"9" * 5000} 2"', "Dimensions"),
         ('Format="HDF"', 'Format="Binary"', "Format"),
         ('Format="HDF"', 'Format="XML"', "numbers"),
-        ("Triangle", "Quadrilateral", "Quadrilateral"),
+        ("Triangle", "Quadrilateral", "4 vertices per cell"),
+        ("Triangle", "Wedge", "type 'Wedge'"),
         ("Triangle", "Triangle_6", "Triangle_6"),
         ("PolyLine", "Triangle", "topology"),
         ("Geometry", "Geometrie", "Geometry"),
@@ -477,7 +478,8 @@ def test_damage_of_the_arrays_is_seen(tmp_path):
         (MSH_2, "20 1 0 0", "20 1 0 1", "must be zero"),
         (MSH_2, "20 1 0 0", "20 nan 0 0", "finite"),
         (MSH_2, "20 1 0 0", "nan 1 0 0", "has a fraction"),
-        (MSH_2, "5 2 2 9 1 10 30 40", "5 3 2 9 1 10 20 30 40", "type 3"),
+        (MSH_2, "5 2 2 9 1 10 30 40", "5 3 2 9 1 10 20 30 40", "several kinds, .*Recombine"),
+        (MSH_2, "5 2 2 9 1 10 30 40", "5 6 2 9 1 10 20 30 40 40 40", "type 6"),
         (MSH_2, "5 2 2 9 1 10 30 40", "5 4 2 9 1 10 20 30 40", "dimension 3"),
         (MSH_2, "5 2 2 9 1 10 30 40", "5 2 99999 9 1 10 30 40", "more are declared"),
         (MSH_2, "10 30 40", "10 30 41", "does not hold"),
@@ -534,7 +536,7 @@ def test_the_files_are_what_the_table_says(row):
 def test_the_table_has_all_files():
     names = {path.name for path in MESHES.iterdir()} - {"README.md", "generate.py", "__pycache__"}
     assert {row[0] for row in rows()} == names
-    assert len(names) == 12
+    assert len(names) == 14
 
 
 @pytest.mark.parametrize(
@@ -545,6 +547,11 @@ def test_the_table_has_all_files():
         ("l_shape", 3, {"corner": 2, "outer": 6}),
         (
             "plate_with_hole",
+            4 - np.pi / 16,
+            {"left": 2, "right": 2, "bottom": 2, "top": 2, "hole": np.pi / 2},
+        ),
+        (
+            "plate_with_hole_quads",
             4 - np.pi / 16,
             {"left": 2, "right": 2, "bottom": 2, "top": 2, "hole": np.pi / 2},
         ),
@@ -570,5 +577,6 @@ def test_the_files_are_the_domains_of_their_names(name, volume, parts):
             assert (points.prod(dim=1).abs() < 1e-15).all()
     corners = mesh.vertices[mesh.cells]
     sides = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
-    quality = 4 * np.sqrt(3) * mesh.cell_volumes / (sides**2).sum(axis=1)
-    assert quality.min() > 0.5  # 1 for an equilateral triangle
+    regular = {3: 4 * np.sqrt(3), 4: 4}[corners.shape[1]]
+    quality = regular * mesh.cell_volumes / (sides**2).sum(axis=1)
+    assert quality.min() > 0.5  # 1 for an equilateral triangle, and for a square

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from pdeml.data.source import FieldInfo
 from pdeml.data.writer import Writer
 
 BATCH_BYTES = 64 * 2**20
+OWN_ATTRIBUTES = frozenset(
+    "title pde Conventions pdeml_format pdeml_version complete n_finished channels".split()
+)
+"""Attributes that a file of the own layout has anew."""
 
 
 def write(dataset: Dataset, target: Path, *, compression: str | None = None) -> list[str]:
@@ -52,7 +57,7 @@ def write(dataset: Dataset, target: Path, *, compression: str | None = None) -> 
                 parameters={n: v.shape[1] if v.ndim > 1 else 0 for n, v in parameters.items()},
                 units={names.get(n, n): unit for n, unit in contents.units.items()},
                 title=str(contents.attributes.get("title", "")),
-                options={"converted_from": contents.layout},
+                options=_origin(dataset, lost),
                 splits=kept,
                 resume=False,
                 compression=compression,
@@ -83,6 +88,17 @@ def write(dataset: Dataset, target: Path, *, compression: str | None = None) -> 
     if contents.notes:
         lost.append("notes on the source: " + "; ".join(contents.notes))
     return lost
+
+
+def _origin(dataset: Dataset, lost: list[str]) -> dict[str, Any]:
+    """What the file says of its source: layout, attributes, what that had and this one has not."""
+    contents = dataset.contents
+    kept = {k: v for k, v in contents.attributes.items() if v and k not in OWN_ATTRIBUTES}
+    return {
+        "converted_from": contents.layout,
+        "source": kept,
+        "lost": [*lost, *contents.notes],
+    }
 
 
 def _renamed(info: FieldInfo, name: str) -> FieldInfo:

@@ -139,7 +139,7 @@ def _described(
         points={axis: variable(axis).vector(f"the coordinate of {axis}") for axis in space},
         times=variable("t").vector("the times"),
         parameters=parameters,
-        mesh=_mesh(path, known) if space == ["node"] else None,
+        mesh=_mesh(path, known) if space == ["node"] and {"coords", "cells"} & set(known) else None,
         notes=notes,
     )
     source.contents = refined(source.contents, content)
@@ -148,7 +148,7 @@ def _described(
 
 def _mesh(path: Path, known: Variables) -> MeshArrays:
     if not {"coords", "cells"} <= set(known):
-        raise InvalidDataset(f"{str(path)!r} has the axis node, but no coords and cells.")
+        raise InvalidDataset(f"{str(path)!r} has coords or cells, but not both.")
     coords, cells = (known[name].read() for name in ("coords", "cells"))
     if coords.ndim != 2 or cells.ndim != 2 or not np.isfinite(cells).all():
         raise InvalidDataset(

@@ -12,8 +12,18 @@ import numpy as np
 
 from pdeml.data.concatenated import Concatenated
 from pdeml.data.handles import h5dataset, memory_map, opened
-from pdeml.data.layout import FORMAT, VERSION, Header, parts
-from pdeml.data.source import FINISHED, SPLITS, Axis, Contents, FieldInfo, MeshArrays, Source
+from pdeml.data.layout import FORMAT, MESSAGE_BYTES, VERSION, Header, columns, parts
+from pdeml.data.readers.variables import guarded
+from pdeml.data.source import (
+    FINISHED,
+    SPLITS,
+    Axis,
+    Contents,
+    FieldInfo,
+    MeshArrays,
+    Source,
+    is_number,
+)
 from pdeml.errors import InvalidDataset
 
 
@@ -74,7 +84,7 @@ class Native:
             },
             mesh=header.mesh,
             attributes={**attributes, "pde": header.pde, "provenance": header.provenance},
-            notes=[],
+            notes=[f"lost before: {text}" for text in _origin(header).get("lost", ())],
         )
 
     @classmethod
@@ -103,10 +113,13 @@ class Native:
         return (real + 1j * imaginary).astype(info.dtype, copy=False)
 
     def _window(self, info: FieldInfo, name: str, sample: int, times: slice) -> np.ndarray:
-        array: Any = memory_map(self.path, name)
+        index = sample if info.static else (sample, times)
+        array = memory_map(self.path, name)
         if array is None:
-            array = h5dataset(self.path, name)
-        values = array[sample] if info.static else array[sample, times]
+            what = f"{name!r} of sample {sample} of {str(self.path)!r} cannot be read"
+            values = guarded(_stored, what)(self.path, name, index)
+        else:
+            values = array[index]
         if info.static:
             values = values[None]
         return values if len(info.components) > 1 else values[:, None]
@@ -118,6 +131,12 @@ class Native:
     def finished(self) -> np.ndarray:
         """Numbers of the finished samples."""
         return self.header.numbers[self.contents.status == FINISHED]
+
+
+def _stored(path: Path, name: str, index: Any) -> np.ndarray:
+    """What HDF5 reads of a data set that cannot be mapped."""
+    values: np.ndarray = h5dataset(path, name)[index]
+    return values
 
 
 def header_of(file: Any, path: Path) -> Header:
@@ -182,23 +201,25 @@ def _header(file: Any) -> Header:
         letters = "xyz"[: sum(f"node_{c}" in file for c in "xyz")]
         coords = np.stack([file[f"node_{c}"][()] for c in letters], 1)
         mesh = MeshArrays(coords, file["cells"][()])
-    columns = {n: d for n, d in items.items() if d.attrs.get("role") == "parameter"}
+    own = {n: d for n, d in items.items() if d.attrs.get("role") == "parameter"}
     splits = {}
     if "split" in file:
         usual = [n for n in SPLITS if n in file["split"]]
         others = [n for n in file["split"] if n not in usual]
         splits = {n: file["split"][n][()] for n in (*usual, *others)}
     parameter_order = provenance.get("parameters", [])
-    listed = sorted(columns, key=lambda n: parameter_order.index(n) if n in parameter_order else 99)
-    return Header(
+    listed = sorted(
+        own, key=lambda n: parameter_order.index(n) if n in parameter_order else len(own)
+    )
+    header = Header(
         numbers,
         tuple(fields),
         tuple(axes),
         times,
-        {n: columns[n].shape[1] if columns[n].ndim > 1 else 0 for n in listed},
+        {n: own[n].shape[1] if own[n].ndim > 1 else 0 for n in listed},
         {
             "time": str(items["time"].attrs["units"]),
-            **{n: str(columns[n].attrs["units"]) for n in columns},
+            **{n: str(own[n].attrs["units"]) for n in own},
         },
         mesh,
         str(file.attrs["title"]),
@@ -206,6 +227,49 @@ def _header(file: Any) -> Header:
         provenance,
         splits,
     )
+    _check(items, header)
+    return header
+
+
+def _check(items: Mapping[str, Any], header: Header) -> None:
+    """ValueError unless all arrays have the sizes and kinds that the header gives them."""
+    made = header.provenance
+    tables = {"pde": header.pde, "provenance": made}
+    if isinstance(made, dict):
+        tables |= {name: made.get(name, {}) for name in ("options", "versions")}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ValueError(f"{name!r} is {table!r:.40}, no table")
+    lines = {"sample": header.numbers, "time": header.times}
+    lines |= {axis.name: axis.points for axis in header.axes}
+    for name, line in lines.items():
+        kind = "iu" if name == "sample" else "fiu"
+        if line.ndim != 1 or line.dtype.kind not in kind or not np.isfinite(line).all():
+            raise ValueError(
+                f"{name!r} is no list of finite numbers, but {line.shape} {line.dtype}"
+            )
+    if not header.fields or not len(header.times):
+        raise ValueError("it has no field or no time")
+    expected: dict[str, tuple[int, ...]] = {}
+    for info in header.fields:
+        if not is_number(info.dtype) or info.dtype.kind not in "fc":
+            raise ValueError(f"{info.name!r} has the dtype {info.dtype}")
+        expected |= {p.name: header.stored_shape(info) for p in parts(info)}
+    for name, _, _ in columns(header):
+        expected[name] = (header.parameters[name],) if header.parameters.get(name) else ()
+    expected["message"] = (MESSAGE_BYTES,)
+    for name, row in expected.items():
+        data = items[name]
+        if data.shape != (header.samples, *row):
+            raise ValueError(f"{name!r} has shape {data.shape}, not {(header.samples, *row)}")
+        if name != "message" and not is_number(data.dtype):
+            raise ValueError(f"{name!r} has the dtype {data.dtype}")
+    mesh = header.mesh
+    if mesh is not None:
+        inside = mesh.cells.ndim == 2 and mesh.cells.dtype.kind in "iu"
+        inside = inside and bool(((mesh.cells >= 0) & (mesh.cells < len(mesh.coords))).all())
+        if not inside or header.space != (len(mesh.coords),) or not np.isfinite(mesh.coords).all():
+            raise ValueError(f"cells {mesh.cells.shape} and nodes {mesh.coords.shape} do not fit")
 
 
 def _axis(data: Any, name: str) -> Axis:
@@ -222,10 +286,22 @@ def _axis(data: Any, name: str) -> Axis:
     )
 
 
+def _origin(header: Header) -> Mapping[str, Any]:
+    """What a converted file says of its source."""
+    options = header.provenance.get("options", {})
+    return options if "converted_from" in options else {}
+
+
 def _text(file: Any, name: str) -> Any:
     text = file.attrs[name] if name in file.attrs else file[name][()]
     return json.loads(text)
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    """An attribute as JSON data."""
+    value = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    try:
+        json.dumps(value)
+    except TypeError:
+        return str(value)
+    return value

@@ -10,7 +10,7 @@ import numpy as np
 
 from pdeml.data.description import KEY, parsed, refined
 from pdeml.data.readers.stored import Place, StoredArrays, assemble
-from pdeml.data.readers.variables import Variable, hdf5_variable
+from pdeml.data.readers.variables import Variable, hdf5_variable, is_matlab
 from pdeml.data.source import Source
 from pdeml.errors import InvalidDataset
 
@@ -29,7 +29,7 @@ def read(path: Path, file: Any, **_: Any) -> Source | None:
     InvalidDataset
         A family is recognised, but an array or a coordinate is missing or has another shape.
     """
-    if file is None:
+    if file is None or is_matlab(path):  # which has all axes the other way round
         return None
     content = parsed(file.attrs.get(KEY))
     source = _source(path, file, [str(f["name"]) for f in content.get("fields", ())])
@@ -43,9 +43,10 @@ def _source(path: Path, file: Any, labels: list[str]) -> StoredArrays | None:
     seeds = sorted(name for name in names if SEED.match(name))
     if seeds and "data" in file[seeds[0]] and "grid" in file[seeds[0]]:
         return _family_d(path, file, seeds)
-    if "tensor" in names and file["tensor"].ndim == 4 and "nu" in names:
+    rank = len(getattr(file.get("tensor"), "shape", None) or ())  # a group or a type has none
+    if rank == 4 and "nu" in names:
         return _family_b(path, file, labels if len(labels) == 2 else ["nu", "tensor"])
-    if "tensor" in names and file["tensor"].ndim == 3:
+    if rank == 3:
         label = labels[0] if len(labels) == 1 else "tensor"
         return _stacked(path, file, "PDEBench A", {label: "tensor"})
     if len(names & {"density", "pressure", "Vx"}) > 1:

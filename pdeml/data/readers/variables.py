@@ -21,10 +21,10 @@ import numpy as np
 
 from pdeml.data.handles import h5dataset, memory_map
 from pdeml.data.readers import matlab5
+from pdeml.data.source import is_number
 from pdeml.errors import InvalidDataset, PdemlError
 from pdeml.hdf5 import MAX_OBJECTS, MAX_RATIO, SMALL_BYTES
 
-KINDS = "biufc"
 MAX_COORDINATES = 2**26  # numbers of an array that is read whole when a file is opened
 MATLAB_NUMBERS = frozenset(
     "double single int8 int16 int32 int64 uint8 uint16 uint32 uint64 logical".split()
@@ -190,8 +190,8 @@ def _of_hdf5(path: Path, file: Any) -> tuple[dict[str, Variable], list[str]]:
 def _numbers(dtype: np.dtype) -> np.dtype | None:
     """The dtype of what is read; None where it is no number."""
     if dtype.names == REAL_IMAGINARY and dtype[0] == dtype[1] and dtype[0].kind == "f":
-        return np.dtype(f"c{2 * dtype[0].itemsize}")
-    return dtype.newbyteorder("=") if dtype.kind in KINDS else None
+        dtype = np.dtype(f"c{2 * dtype[0].itemsize}")
+    return dtype.newbyteorder("=") if is_number(dtype) else None
 
 
 def _left_out(names: list[str]) -> str:
@@ -248,7 +248,7 @@ def _mapped(path: str, stamp: Stamp) -> np.ndarray:
         raise InvalidDataset(
             f"{path!r} holds Python objects, which run code when they are read; save numbers."
         )
-    if header[1].kind not in KINDS:
+    if not is_number(header[1]):
         raise InvalidDataset(f"{path!r} holds {header[1]}, no numbers; save an array of numbers.")
     needed, there = math.prod(header[0]) * header[1].itemsize, stamp[1]
     if needed > there:
@@ -305,7 +305,7 @@ def _of_npz(path: Path) -> tuple[dict[str, Variable], list[str]]:
                     f"{name!r} of {str(path)!r} is cut off: shape {shape} of {dtype} needs "
                     f"{needed} bytes, {member.file_size} are there. Copy or generate it again."
                 )
-            if dtype.kind in KINDS or dtype.hasobject or dtype.kind == "U":
+            if is_number(dtype) or dtype.hasobject or dtype.kind == "U":
                 found[name] = Variable(str(path), name, shape, _native(dtype), npz_array)
             else:
                 skipped.append(name)

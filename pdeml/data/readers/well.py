@@ -147,7 +147,7 @@ def _flag(data: Any, name: str, path: Path) -> bool:
 
 
 def _dataset(path: Path, group: Any, name: str) -> Any:
-    if name not in group:
+    if name not in group or not hasattr(group[name], "shape"):
         raise InvalidDataset(
             f"the data set {name!r} is missing in {group.name!r} of {str(path)!r}; it holds "
             f"{', '.join(sorted(group)) or 'nothing'}."
@@ -245,7 +245,9 @@ def _boundaries(file: Any, space: list[str]) -> tuple[dict[str, bool], list[str]
     """Which axes are periodic, where the file says anything of them."""
     out: dict[str, bool] = {}
     notes = []
-    for name, group in file["boundary_conditions"].items() if "boundary_conditions" in file else ():
+    groups = file["boundary_conditions"] if "boundary_conditions" in file else ()
+    for name in groups:
+        group = groups[name]
         kind = group.attrs.get("bc_type", "")
         kind = kind.decode("latin-1") if isinstance(kind, bytes) else str(kind)
         dims = np.atleast_1d(np.asarray(group.attrs.get("associated_dims", [])))

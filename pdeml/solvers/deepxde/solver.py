@@ -29,6 +29,7 @@ from pdeml.solvers.deepxde.lowering import (
     requirements_of,
 )
 from pdeml.solvers.honesty import examine
+from pdeml.solvers.level import take_means_out
 from pdeml.solvers.objective import Trial
 from pdeml.solvers.options import checked_time_limit
 from pdeml.solvers.requirements import condition_requirements
@@ -170,12 +171,14 @@ def solve(
         watch.train(dde, model, stages, weights, bar)
     for parameter, name in zip(unknowns, bridge.unknowns, strict=True):
         parameter.data.copy_(bridge.unknowns[name].detach())
+    report = _report(problem, training, bridge, watch, f"DeepXDE {version}, PyTorch")
+    take_means_out(trial, problem)
     return Solution(
         problem,
         "deepxde",
         trial,
         config=config,
-        report=_report(problem, training, bridge, watch, f"DeepXDE {version}, PyTorch"),
+        report=report,
         history=watch.history,
         options={
             "optimizer": optimizer,

@@ -7,22 +7,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pdeml.errors import DivergedError
 from pdeml.operators.weak import WeakForm
 from pdeml.solvers.fem import backend
-from pdeml.solvers.fem.mesh import Mesh
+from pdeml.solvers.fem.curved import determinants, fit, strays
+from pdeml.solvers.fem.mesh import Mesh, from_arrays, gathered_cells
+from pdeml.solvers.fem.pieces import subdivided
 from pdeml.solvers.fem.system import System
+from pdeml.solvers.fem.verdict import dominated
 
 if TYPE_CHECKING:
     from pdeml.solvers.fem.levels import Levels, Run
 
 BULK = 0.5  # θ of Dörfler's marking: the marked cells hold this part of the squared estimate
 TIE = 1e-6  # indicators that differ by less are taken for equal
+SMALLEST = 0.1  # times tol² and the extent: size of cells that are not divided
+COARSE = 3  # levels that may be too coarse for Newton's iteration
 MOST_LEVELS = 60
+TENSORS = ("quadrilateral", "hexahedron")  # cells that are divided all or not at all
 OFTEN, SELDOM = 4.0, 1.2  # growth of the unknowns between two looks at the error
 
 
-def can_adapt(form: WeakForm) -> bool:
-    """Whether cells can be divided one by one: both ends of a periodic axis must stay alike."""
+def can_adapt(form: WeakForm, cell: str | None = None) -> bool:
+    """Whether cells can be divided one by one: both ends of a periodic axis must stay alike, and
+    quadrilaterals and hexahedra would hang on their neighbours."""
+    if cell in TENSORS:
+        return False
     return not any(form.problem.periodic_axes(f) for f in form.problem.fields)
 
 
@@ -82,6 +92,8 @@ def divided(mesh: Mesh, cells: np.ndarray) -> Mesh:
 def halved(mesh: Mesh) -> Mesh:
     """A mesh in which every edge is halved."""
     topology = mesh.handle.topology
+    if mesh.cell in TENSORS:
+        return from_arrays(*subdivided(*gathered_cells(mesh), 2))
     return divided(mesh, np.arange(topology.index_map(mesh.dim).size_local, dtype=np.int32))
 
 
@@ -91,41 +103,68 @@ def adapted(levels: Levels) -> tuple[Run, dict[str, float] | None, list[str]]:
     Residuals say which cells are divided. They bound the error of the flux, not of the solution, so
     the error itself is the difference to one degree more on the same mesh: computed where the
     last one found, carried on by N^(−(p+1)/d), is below the tolerance, and at least whenever the
-    unknowns N are four times as many.
+    unknowns N are four times as many. Both are blind to what the polygon of the cells cuts off a
+    round side: cells are divided there until that is below the tolerance too.
+
+    Where the flux is not square integrable, residuals do not shrink with the cells. Those below
+    tol²/10 of the extent are left as they are: no bounded solution has much of its norm there.
     """
     from pdeml.solvers.fem.levels import FIRST, UNKNOWNS
 
     plan, dim = levels.plan, levels.space.dim
     mesh = levels.mesh(levels.counts(levels.size(FIRST[dim])))
+    comm, least = mesh.handle.comm, (SMALLEST * levels.tol**2 * levels.size(1)) ** dim
     sizes: list[int] = []
     estimates: list[float] = []
-    known, error, late = 0, math.inf, False
+    known, error, end = 0, math.inf, ""
+    run: Run | None = None
     compared: Run | None = None
     for level in range(MOST_LEVELS):
-        run = levels.run(mesh, (), 0, plan.degree)
+        try:
+            run, solved = levels.run(mesh, (), 0, plan.degree), mesh
+        except DivergedError:
+            if run is not None:
+                end = "as Newton's iteration failed on smaller cells"
+                compared = levels.enriched(run, solved)
+                error = comm.bcast(difference(run.system, compared.system))
+                break
+            if level + 1 == COARSE:
+                raise
+            mesh = halved(mesh)
+            fit(mesh, levels.space)
+            continue
         indicator, norm = indicators(run.system)
-        total = mesh.handle.comm.allreduce(float(indicator.sum()))
+        total = comm.allreduce(float(indicator.sum()))
         sizes.append(run.unknowns)
         estimates.append(math.sqrt(total / norm) if norm else math.sqrt(total))
         growth = run.unknowns / known if known else math.inf
         expected = error * growth ** (-(plan.degree + 1) / dim)
-        late = levels.late()
-        last = late or run.unknowns > UNKNOWNS[dim] / 2 or level + 1 == MOST_LEVELS
-        if last or growth >= OFTEN or (expected <= levels.tol and growth >= SELDOM):
+        if levels.late():
+            end = f"with time_limit={plan.time_limit:g} s"
+        elif run.unknowns > UNKNOWNS[dim] / 2 or level + 1 == MOST_LEVELS:
+            end = f"with {run.unknowns} unknowns"
+        beside = strays(mesh, levels.space, levels.tol)
+        rough = comm.allreduce(len(beside)) > 0
+        enough = expected <= levels.tol and growth >= SELDOM and not rough
+        if comm.bcast(bool(end) or growth >= OFTEN or enough):
             compared = levels.enriched(run, mesh)
-            known, error = run.unknowns, difference(run.system, compared.system)
-            if last or error <= levels.tol:
+            known, error = run.unknowns, comm.bcast(difference(run.system, compared.system))
+            if end or (error <= levels.tol and not rough):
                 break
-        mesh = divided(mesh, marked(indicator, mesh.handle.comm))
-    assert compared is not None
+        indicator[np.abs(determinants(mesh)[: len(indicator)]) < least] = 0.0
+        mesh = divided(mesh, np.union1d(marked(indicator, comm), beside))
+        fit(mesh, levels.space)
+    assert run is not None and compared is not None
     run, found, notes = levels.against(run, compared)
+    notes += dominated(found or {})
     notes.append(
         f"adaptive refinement, {len(sizes)} levels: relative residual estimate {estimates[-1]:.1e}"
         + (f", rate {rate(sizes, estimates, dim):.2f} in h" if len(sizes) > 2 else "")
     )
-    if error > levels.tol:
-        reason = f"time_limit={plan.time_limit:g} s" if late else f"{run.unknowns} unknowns"
-        notes.append(f"tol={levels.tol:.1e} was not reached with {reason}")
+    if rough:
+        notes.append("cells at round sides are too large for the tolerance")
+    if error > levels.tol or rough:
+        notes.append(f"tol={levels.tol:.1e} was not reached {end}")
     return run, found, notes
 
 

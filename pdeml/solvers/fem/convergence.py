@@ -37,6 +37,7 @@ class Level:
     unknowns : of all fields.
     l2, h1 : norms of the error and of its gradient over the domain, at the end in time.
     l2_rate, h1_rate : log₂ of the ratio to the level before, NaN for the first.
+    family : P on simplices, Q on quadrilaterals and hexahedra.
     """
 
     field: str
@@ -48,6 +49,7 @@ class Level:
     h1: float
     l2_rate: float = math.nan
     h1_rate: float = math.nan
+    family: str = "P"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,13 @@ class Convergence:
         head = ("field", "degree", "cells", "steps", "unknowns", "L2", "rate", "H1", "rate")
         rows = [head]
         for v in self.levels:
-            size = (v.field, f"P{v.degree}", str(v.cells), str(v.steps or "–"), str(v.unknowns))
+            size = (
+                v.field,
+                f"{v.family}{v.degree}",
+                str(v.cells),
+                str(v.steps or "–"),
+                str(v.unknowns),
+            )
             found = (f"{v.l2:.4e}", _shown(v.l2_rate), f"{v.h1:.4e}", _shown(v.h1_rate))
             rows.append((*size, *found))
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
@@ -94,6 +102,7 @@ def verify(
     degrees: Sequence[int] = (1, 2),
     levels: int = 4,
     cells: int | None = None,
+    cell: str | None = None,
     steps: int = STEPS,
     halve: Sequence[str] = HALVED,
     scheme: str | None = None,
@@ -112,6 +121,7 @@ def verify(
     levels : at least 2; cells are halved, and in time the steps too.
     cells : of the coarsest level along the longest axis; default 8, in space of three coordinates
         2. The mesh of a problem that is declared on one is the coarsest.
+    cell : kind of the cells, as for `solve`.
     steps : of the coarsest level.
     halve : ``("h", "dt")``, or one of them, the other staying as `cells` or `steps` say.
     scheme, theta : as for `solve`.
@@ -156,7 +166,7 @@ def verify(
     found: list[Level] = []
     for degree in degrees:
         options: dict[str, Any] = dict.fromkeys(names)
-        options |= {"degree": degree, "scheme": scheme, "theta": theta}
+        options |= {"degree": degree, "cell": cell, "scheme": scheme, "theta": theta}
         runs = Levels(form, plan_of(made, form, **options))
         column: dict[str, Level] = {}
         mesh: Any = None
@@ -172,11 +182,11 @@ def verify(
             for k, field in enumerate(made.fields):
                 name = field.func.__name__
                 l2, h1 = norms(run, k)
-                rates: tuple[float, ...] = ()
+                rates = (math.nan, math.nan)
                 if name in column:
                     rates = (_rate(column[name].l2, l2), _rate(column[name].h1, h1))
                 size = (mesh.cells, count, run.unknowns)
-                column[name] = Level(name, degree, *size, l2, h1, *rates)
+                column[name] = Level(name, degree, *size, l2, h1, *rates, run.field.family)
                 found.append(column[name])
     order = {f.func.__name__: k for k, f in enumerate(made.fields)}
     found.sort(key=lambda v: (v.degree, order[v.field]))

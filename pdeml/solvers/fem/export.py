@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
 
+from pdeml.domains.mesh_kinds import kind_of
 from pdeml.errors import InvalidOption, OutputError
 from pdeml.solvers.fem import backend
 from pdeml.solvers.fem.field import FiniteElementField
@@ -18,8 +20,7 @@ from pdeml.solvers.fem.mesh import from_arrays
 from pdeml.solvers.fem.pieces import pieces
 from pdeml.solvers.fem.processes import first
 
-CELL_TYPES = {1: 3, 2: 5, 3: 10}
-"""VTK's numbers of straight lines, triangles and tetrahedra, by dimension."""
+SCALAR = {"AttributeType": "Scalar"}
 
 
 def export(
@@ -32,12 +33,12 @@ def export(
     solution : made by "fem", or loaded from a file.
     path : its ending is the format:
 
-        ``.xdmf``   with ``.h5`` beside it; values at the vertices of the mesh
+        ``.xdmf``   with ``.h5`` beside it; a cell of degree p is divided into p^d straight ones
         ``.pvd``    with ``.pvtu`` and ``.vtu`` per instant; cells keep their degree
         ``.bp``     ADIOS2, a folder; cells keep their degree
-        ``.vtkhdf`` one HDF5 file; a cell of degree p is divided into p^d straight ones
+        ``.vtkhdf`` one HDF5 file; cells are divided likewise
 
-        DOLFINx writes the first three; ``.vtkhdf`` does not need it.
+        DOLFINx writes ``.pvd`` and ``.bp``; the others do not need it.
     times : instants; by default those of the stored states.
 
     Raises
@@ -148,12 +149,48 @@ def _by_dolfinx(solution: Any, degree: int, open_file: Callable[..., Any], insta
 
 
 def _write_xdmf(solution: Any, path: Path, instants: Sequence[float]) -> None:
-    def opened(dolfinx: Any, mesh: Any, functions: Any) -> Any:
-        file = dolfinx.io.XDMFFile(mesh.comm, str(path), "w")
-        file.write_mesh(mesh)
-        return file, lambda t: [file.write_function(f, t) for f in functions]
+    """A grid per instant with all fields; points and cells are stored once.
 
-    _by_dolfinx(solution, 1, opened, instants)
+    DOLFINx writes a series per field, of which readers take one, with references by XPointer, on
+    which VTK's reader crashes.
+    """
+    import h5py
+
+    field = solution.field
+    points, cells = pieces(field, max(field.degrees))
+    kind = kind_of(field.dim, cells.shape[1])
+    root = ElementTree.Element("Xdmf", Version="3.0")
+    series = ElementTree.SubElement(root, "Domain")
+    if field.frames:
+        collection = {"GridType": "Collection", "CollectionType": "Temporal"}
+        series = ElementTree.SubElement(series, "Grid", collection, Name=solution.problem.name)
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        file["mesh/points"] = np.pad(points, ((0, 0), (0, 3 - field.dim)))
+        file["mesh/cells"] = cells
+
+        def add(parent: ElementTree.Element, tag: str, name: str, **marks: str) -> None:
+            array = file[name]
+            number = {"f": "Float", "i": "Int"}[array.dtype.kind]
+            sizes = " ".join(map(str, array.shape))
+            shape = {"Dimensions": sizes, "NumberType": number, "Precision": "8", "Format": "HDF"}
+            item = ElementTree.SubElement(ElementTree.SubElement(parent, tag, marks), "DataItem")
+            item.attrib |= shape
+            item.text = f"{path.stem}.h5:/{name}"
+
+        # meshio knows "Polyline" in this spelling alone
+        kinds = {"TopologyType": kind.xdmf.capitalize(), "NodesPerElement": str(kind.corners)}
+        for k, instant in enumerate(instants):
+            grid = ElementTree.SubElement(series, "Grid", Name="mesh", GridType="Uniform")
+            add(grid, "Topology", "mesh/cells", NumberOfElements=str(len(cells)), **kinds)
+            add(grid, "Geometry", "mesh/points", GeometryType="XYZ")
+            if field.frames:
+                ElementTree.SubElement(grid, "Time", Value=repr(instant))
+            columns = values_at(solution, points, instant).T
+            for name, column in zip(_names(solution), columns, strict=True):
+                file[f"{name}/{k}"] = column
+                add(grid, "Attribute", f"{name}/{k}", Name=name, Center="Node", **SCALAR)
+    ElementTree.indent(root)
+    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 
 
 def _write_vtk(solution: Any, path: Path, instants: Sequence[float]) -> None:
@@ -188,8 +225,8 @@ def _write_vtkhdf(solution: Any, path: Path, instants: Sequence[float]) -> None:
         root["NumberOfConnectivityIds"] = np.array([cells.size])
         root["Points"] = np.pad(points, ((0, 0), (0, 3 - field.dim)))
         root["Connectivity"] = cells.reshape(-1)
-        root["Offsets"] = np.arange(len(cells) + 1) * (field.dim + 1)
-        root["Types"] = np.full(len(cells), CELL_TYPES[field.dim], np.uint8)
+        root["Offsets"] = np.arange(len(cells) + 1) * cells.shape[1]
+        root["Types"] = np.full(len(cells), kind_of(field.dim, cells.shape[1]).vtk, np.uint8)
         data = root.create_group("PointData")
         sets = [data.create_dataset(n, (steps * count,), np.float64) for n in _names(solution)]
         for k, instant in enumerate(instants):

@@ -1,4 +1,4 @@
-"""Finite-element functions in torch: shape functions on simplices, at any point, on any device."""
+"""Finite-element functions in torch: at any point, on any device."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pdeml.domains.mesh_kinds import cells_of
 from pdeml.domains.mesh_tree import BoxTree
+from pdeml.solvers.fem.cells import Simplices, Tensors
 from pdeml.solvers.hermite import STENCIL, hermite_weights, stencil_start
 
 CHUNK = 2**15  # points of one pass, bounds memory
-SLACK = 1e-9  # a barycentric coordinate that far below 0 still counts as inside
+SLACK = 1e-9  # a local coordinate that far out of the reference cell still counts as inside
 
 
 class OutsideWarning(UserWarning):
@@ -24,9 +26,11 @@ class OutsideWarning(UserWarning):
 
 
 class FiniteElementField(nn.Module):
-    """Continuous piecewise polynomials on intervals, triangles or tetrahedra, in time by frames.
+    """Continuous piecewise polynomials on the cells of a mesh, in time by frames.
 
-        u(x, t) = Σ_i u_i(t) φ_i(x),   φ_i the Lagrange shape functions of degree 1 to 4
+        u(x, t) = Σ_i u_i(t) φ_i(ξ(x)),   φ_i the Lagrange shape functions of degree 1 to 4
+
+    ξ(x) are local coordinates, found by Newton's iteration in quadrilaterals and hexahedra.
 
     In time, the polynomial of degree 7 through values and rates at four frames. The arguments are
     JSON data: they rebuild an empty module of the same shape; DOLFINx is not needed. Sums are in
@@ -42,10 +46,11 @@ class FiniteElementField(nn.Module):
     frames : number of stored states F; 0 for a steady field.
     counts : cells per axis of a structured mesh of a box, None for another mesh.
     snap : distance outside of the mesh up to which the nearest cell is continued; beyond it NaN.
+    cell : kind of the cells, ``"quadrilateral"`` or ``"hexahedron"``; default simplices.
 
     Attributes
     ----------
-    points, corners : vertices (V, d); vertex numbers of each cell (C, d + 1).
+    points, corners : vertices (V, d); vertex numbers of each cell (C, k), as `pdeml.Mesh` has them.
     reference_p, dofs_p : nodes of the reference cell (n, d); node numbers of each cell (C, n).
     values_p, rates_p : (F or 1, fields of degree p, N); rates where there are frames.
     """
@@ -66,17 +71,20 @@ class FiniteElementField(nn.Module):
         frames: int = 0,
         counts: Sequence[int] | None = None,
         snap: float = 0.0,
+        cell: str | None = None,
     ):
         super().__init__()
+        kind = next((k for k in cells_of(dim) if k.name == cell), cells_of(dim)[0])
+        self.cell, self.kind = kind.name, Simplices if kind.corners == dim + 1 else Tensors
         self.dim, self.degrees, self.frames, self.snap = dim, tuple(degrees), frames, snap
         self.counts = None if counts is None else tuple(counts)
         whole = torch.int64
         self.register_buffer("points", torch.zeros((vertices, dim), dtype=torch.float64))
-        self.register_buffer("corners", torch.zeros((cells, dim + 1), dtype=whole))
+        self.register_buffer("corners", torch.zeros((cells, kind.corners), dtype=whole))
         if frames:
             self.register_buffer("times", torch.zeros(frames, dtype=torch.float64))
         for p in sorted(set(self.degrees)):
-            size = math.comb(p + dim, dim)
+            size = self.kind.size(dim, p)
             shape = (max(frames, 1), self.degrees.count(p), nodes[str(p)])
             self.register_buffer(f"reference_{p}", torch.zeros((size, dim), dtype=torch.float64))
             self.register_buffer(f"dofs_{p}", torch.zeros((cells, size), dtype=whole))
@@ -85,24 +93,34 @@ class FiniteElementField(nn.Module):
         self._mesh: dict[str, Any] = {}  # derived from the buffers when first needed
         self._last: tuple[Tensor, Tensor] | None = None
 
+    @property
+    def family(self) -> str:
+        """P where the elements are on simplices, Q on quadrilaterals and hexahedra."""
+        return "P" if self.kind is Simplices else "Q"
+
     # ------------------------------------------------------------------------------- the mesh
 
     def _geometry(self) -> dict[str, Any]:
-        """Origins and inverse edge matrices of the cells, and what finds them."""
+        """The cells, and what finds them."""
         device = self.points.device
         if self._mesh.get("device") != device:
             corners = self.points[self.corners]
-            origins = corners[:, 0]
-            edges = (corners[:, 1:] - origins[:, None]).transpose(1, 2)
-            self._mesh = {"device": device, "origins": origins, "inverses": torch.linalg.inv(edges)}
+            self._mesh = {"device": device, "cells": self.kind(corners)}
             if self.counts is None:
                 self._mesh["tree"] = BoxTree(corners.cpu().numpy()).to(device)
             else:
                 self._mesh["table"] = self._table(corners.mean(1))
         return self._mesh
 
+    @property
+    def _pairs(self) -> list[tuple[int, int]]:
+        """Axes whose order tells the cells of a box apart."""
+        if self.kind is Tensors:
+            return []
+        return list(itertools.combinations(range(self.dim), 2))
+
     def _slots(self, points: Tensor) -> Tensor:
-        """Number of the box of a structured mesh and of the simplex in it, from coordinates.
+        """Number of the box of a structured mesh and of the cell in it, from coordinates.
 
         The simplices of a box are told apart by the order of the coordinates within it.
         """
@@ -115,14 +133,14 @@ class FiniteElementField(nn.Module):
         slot = box[:, 0]
         for axis in range(1, self.dim):
             slot = slot * self.counts[axis] + box[:, axis]
-        for i, j in itertools.combinations(range(self.dim), 2):
+        for i, j in self._pairs:
             slot = 2 * slot + (inside[:, i] >= inside[:, j])
         return slot
 
     def _table(self, centres: Tensor) -> Tensor:
         """The cell of every slot."""
         assert self.counts is not None
-        size = math.prod(self.counts) * 2 ** math.comb(self.dim, 2)
+        size = math.prod(self.counts) * 2 ** len(self._pairs)
         table = torch.zeros(size, dtype=torch.int64, device=centres.device)
         table[self._slots(centres)] = torch.arange(len(centres), device=centres.device)
         return table
@@ -151,23 +169,20 @@ class FiniteElementField(nn.Module):
 
     def _searched(self, points: Tensor, geometry: Mapping[str, Any]) -> Tensor:
         """Cells of any mesh, by the tree of their bounding boxes."""
-        origins, inverses, tree = geometry["origins"], geometry["inverses"], geometry["tree"]
+        known, tree = geometry["cells"], geometry["tree"]
         cells = torch.full((len(points),), -1, device=points.device)
         for start in range(0, len(points), CHUNK):
             chunk = points[start : start + CHUNK]
             point, item = tree.pairs(chunk, self.snap)
-            weights = _barycentric(chunk[point], origins[item], inverses[item])
-            hits = torch.nonzero((weights >= -SLACK).all(1))[:, 0]
+            hits = torch.nonzero(known.inside(known.local(chunk[point], item), SLACK))[:, 0]
             cells[start + point[hits]] = item[hits]
         lost = torch.nonzero((cells < 0) & torch.isfinite(points).all(1))[:, 0]
         if len(lost):
             rest = points[lost]
 
             def gap(point: Tensor, item: Tensor) -> Tensor:
-                x, corners = rest[point], self.points[self.corners[item]]
-                weights = _barycentric(x, origins[item], inverses[item]).clamp(min=0)
-                foot = (weights / weights.sum(1, keepdim=True))[:, :, None] * corners
-                return torch.linalg.vector_norm(foot.sum(1) - x, dim=1)
+                foot = known.places(known.clamped(known.local(rest[point], item)), item)
+                return torch.linalg.vector_norm(foot - rest[point], dim=1)
 
             nearest = tree.nearest(rest, gap)
             near = gap(torch.arange(len(rest), device=rest.device), nearest) <= self.snap
@@ -193,14 +208,12 @@ class FiniteElementField(nn.Module):
         return torch.cat(parts).to(points.dtype)
 
     def _values(self, points: Tensor, cells: Tensor) -> Tensor:
-        geometry, held = self._geometry(), cells.clamp(min=0)
-        weights = _barycentric(
-            points[:, : self.dim], geometry["origins"][held], geometry["inverses"][held]
-        )[:, 1:]
+        known, held = self._geometry()["cells"], cells.clamp(min=0)
+        local = known.local(points[:, : self.dim], held)
         frames, steps = self._frames(points)
         columns: list[Tensor] = [points] * len(self.degrees)
         for p in sorted(set(self.degrees)):
-            shapes = shape_functions(weights, getattr(self, f"reference_{p}"), p)
+            shapes = known.shape_functions(local, getattr(self, f"reference_{p}"), p)
             dofs = getattr(self, f"dofs_{p}")[held]
             found = self._sums(getattr(self, f"values_{p}"), dofs, shapes, frames, steps, 0)
             if self.frames:
@@ -240,31 +253,6 @@ class FiniteElementField(nn.Module):
             picked = data.permute(0, 2, 1)[frames[:, q, None], dofs]
             total = total + steps[which][:, q, None] * (shapes[:, :, None] * picked).sum(1)
         return total
-
-
-def _barycentric(points: Tensor, origins: Tensor, inverses: Tensor) -> Tensor:
-    """Barycentric coordinates (N, d + 1) of points in simplices."""
-    inner = (inverses * (points - origins)[:, None]).sum(2)
-    return torch.cat([1 - inner.sum(1, keepdim=True), inner], dim=1)
-
-
-def shape_functions(points: Tensor, reference: Tensor, degree: int) -> Tensor:
-    """Lagrange shape functions of the nodes `reference` (n, d) at local points (N, d), (N, n)."""
-    return _powers(points, degree) @ torch.linalg.inv(_powers(reference, degree))
-
-
-def _powers(points: Tensor, degree: int) -> Tensor:
-    """Monomials up to a degree, (N, n), the first of them 1."""
-    dim = points.shape[1]
-    exponents = [e for e in itertools.product(range(degree + 1), repeat=dim) if sum(e) <= degree]
-    columns = []
-    for exponent in exponents:
-        column = torch.ones_like(points[:, 0])
-        for axis, power in enumerate(exponent):
-            for _ in range(power):
-                column = column * points[:, axis]
-        columns.append(column)
-    return torch.stack(columns, dim=1)
 
 
 def filled(config: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> FiniteElementField:

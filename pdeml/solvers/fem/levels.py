@@ -15,16 +15,19 @@ from pdeml.errors import DivergedError, InvalidOption, InvalidProblem
 from pdeml.operators.weak import WeakForm
 from pdeml.solvers.fem import backend
 from pdeml.solvers.fem.adaptivity import adapted, can_adapt
+from pdeml.solvers.fem.curved import gap_note
 from pdeml.solvers.fem.field import FiniteElementField
 from pdeml.solvers.fem.march import COARSEST, ORDERS, March, stretches, without_means
 from pdeml.solvers.fem.mesh import Mesh, mesh_of, space_of
 from pdeml.solvers.fem.output import field_of
 from pdeml.solvers.fem.pace import Pace, paced
 from pdeml.solvers.fem.plan import Plan
+from pdeml.solvers.fem.processes import communicator, of_first
 from pdeml.solvers.fem.space import Space
 from pdeml.solvers.fem.steady import solve_steady
 from pdeml.solvers.fem.system import System, taken
 from pdeml.solvers.fem.trajectory import Trajectory
+from pdeml.solvers.fem.verdict import extrapolated, observed_rate
 from pdeml.solvers.report import Report
 from pdeml.solvers.solution import Solution
 
@@ -35,9 +38,7 @@ DEFAULT_STEPS = 128  # where only h is given
 UNKNOWNS = {1: 40_000, 2: 70_000, 3: 30_000}  # most of a steady problem on its finest level
 WORK = {1: 600_000, 2: 300_000, 3: 100_000}  # most unknowns times solves in time
 KEPT_WORK = {1: 2_400_000, 2: 2_400_000, 3: 800_000}  # the same where a factor is kept
-LOWEST_RATE = 0.5  # of convergence, that is believed; the highest is that of scheme and degree
 LOOSEST = 0.1  # of rtol on coarser levels
-DOMINANT = 5.0  # times the second largest error of a field: then the largest is that of all
 PACED_ORDER = 3  # of both, at most, where steps adapt: errors follow tolerances loosely
 
 
@@ -92,8 +93,8 @@ class Levels:
 
     def late(self) -> bool:
         """Whether the time is up; all ranks say the same."""
-        over = time.perf_counter() - self._begun > self.plan.time_limit
-        return bool(backend.load().MPI.COMM_WORLD.bcast(over))
+        limit = self._begun + self.plan.time_limit
+        return of_first(communicator(), lambda: time.perf_counter() > limit)
 
     # ------------------------------------------------------------------------------- one run
 
@@ -107,7 +108,7 @@ class Levels:
     def mesh(self, counts: tuple[int, ...]) -> Mesh:
         if self.plan.mesh is not None:
             return mesh_of(self.plan.mesh, counts)
-        return mesh_of(self.space, counts)
+        return mesh_of(self.space, counts, self.plan.cell)
 
     def run(
         self,
@@ -147,7 +148,8 @@ class Levels:
             self._notify(1.0, {"unknowns": unknowns, "Newton": system.iterations})
             value = without_means(taken(system.states, space), system)[None]
             path = Trajectory(np.zeros(1), value, np.zeros_like(value))
-        if not np.isfinite(path.values).all():
+        finite = bool(np.isfinite(path.values).all())
+        if not communicator().allreduce(finite, op=backend.load().MPI.LAND):
             raise DivergedError(
                 f'"fem": the solution of {self.problem.name!r} became infinite or NaN. Refine by '
                 "h= or dt=."
@@ -167,7 +169,7 @@ class Levels:
         if plan.mesh is not None:
             return self._on_given_mesh()
         if plan.tol is not None and not self.evolves and self.space.dim > 1 and plan.h is None:
-            if can_adapt(self.form):
+            if can_adapt(self.form, plan.cell):
                 return adapted(self)
         if plan.h is not None or plan.dt is not None or plan.pace is not None:
             return self._fixed()
@@ -253,18 +255,17 @@ class Levels:
 
     def _judged(self, runs: list[Run]) -> tuple[Run, dict[str, float] | None, list[str]]:
         """The finest run and its error, from the differences between levels."""
-        finest, problem = runs[-1], self.problem
+        finest = runs[-1]
         notes = [self._described(finest), *finest.notes]
         if len(runs) < 2:
             return finest, None, [*notes, "no error estimate: there is no coarser level"]
-        solutions = [r.solution(problem) for r in runs[-3:]]
-        last = solutions[-1].error(solutions[-2])
+        last = self._between(finest, runs[-2])
         change = last["l2_relative"]
-        if len(solutions) == 2:
+        if len(runs) == 2:
             notes.append(f"self-convergence: l2_relative {change:.1e} against cells twice as large")
             return finest, last, notes
-        before = solutions[-2].error(solutions[-3])
-        rate = _rate(before["l2_relative"], last["l2_relative"])
+        before = self._between(runs[-2], runs[-3])
+        rate = observed_rate(before["l2_relative"], last["l2_relative"])
         # a pressure has one degree less, and its error is often the larger one
         order = self.plan.degree + (not self.form.pressures)
         if self.plan.pace is not None:
@@ -272,11 +273,10 @@ class Levels:
         elif self.evolves:
             backward = self.plan.scheme == "theta" and self.plan.theta > 0.5
             order = min(order, 1 if backward else ORDERS[self.plan.scheme])
-        estimate = {}
-        for name, value in last.items():
-            believed = min(max(_rate(before[name], value), LOWEST_RATE), order)
-            estimate[name] = value / (2**believed - 1)
-        notes += _dominated(estimate)
+        largest = float(np.abs(taken(finest.system.states, finest.system.space)).max(initial=0.0))
+        scale = max(communicator().allgather(largest))
+        estimate, found = extrapolated(before, last, order, scale)
+        notes += found
         notes.append(
             f"self-convergence: l2_relative {estimate['l2_relative']:.1e} from three levels, "
             f"observed rate {rate:.2f} ({change:.1e} against the next coarser)"
@@ -308,7 +308,8 @@ class Levels:
         except DivergedError as reason:
             notes = [self._described(run), *run.notes, f"no error estimate: {reason}"]
             return run, None, notes
-        return self.against(run, compared, slower)
+        run, estimate, notes = self.against(run, compared, slower)
+        return run, estimate, [*notes, *gap_note(mesh, self.space)]
 
     def enriched(self, run: Run, mesh: Mesh) -> Run:
         """The same run with one degree more."""
@@ -335,20 +336,6 @@ class Levels:
         return run, estimate, notes
 
     def _between(self, run: Run, other: Run) -> dict[str, float]:
-        return run.solution(self.problem).error(other.solution(self.problem))
-
-
-def _dominated(estimate: dict[str, float]) -> list[str]:
-    """A note where the error of all fields together is that of one of them."""
-    mark = "l2_relative["
-    ranked = sorted((v, k[len(mark) : -1]) for k, v in estimate.items() if k.startswith(mark))
-    if len(ranked) < 2 or ranked[-1][0] < DOMINANT * ranked[-2][0]:
-        return []
-    others = ", ".join(f"of {name} {value:.1e}" for value, name in ranked[:-1])
-    return [f"the error is that of {ranked[-1][1]}, {ranked[-1][0]:.1e}; {others}"]
-
-
-def _rate(coarse: float, fine: float) -> float:
-    if fine <= 0 or coarse <= 0:
-        return math.inf
-    return math.log2(coarse / fine)
+        """Norms of the difference of two runs, the same on all ranks, which refine by them."""
+        one, two = run.solution(self.problem), other.solution(self.problem)
+        return of_first(communicator(), lambda: one.error(two))

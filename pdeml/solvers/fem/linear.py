@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ class LinearOperator:
         self._sum = self.matrices[0].copy() if forms.order else self.matrices[0]
         self._vector = self._sum.createVecRight()
         self._time = forms.time
-        self._load = np.zeros(space.offsets[-1])
+        self._load, self._loaded = np.zeros(space.offsets[-1]), math.nan
         factors: list[sp.Expr] = []
         self._products: list[tuple[slice, np.ndarray]] = []  # of these factors
         self._moving: list[tuple[slice, Any]] = []
@@ -63,8 +64,11 @@ class LinearOperator:
 
     def load(self) -> np.ndarray:
         """f at the time that the forms have; owned nodes of all fields in a row."""
-        self._load[:] = 0.0
-        factors = self._program(float(self._time.value))
+        time = float(self._time.value)
+        if time == self._loaded:  # PETSc asks for the residual more than once in a step
+            return self._load
+        self._loaded, self._load[:] = time, 0.0
+        factors = self._program(time)
         for factor, (part, values) in zip(factors, self._products, strict=True):
             self._load[part] += factor * values
         for part, form in self._moving:

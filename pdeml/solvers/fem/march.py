@@ -79,9 +79,7 @@ class March:
                 part = slice(space.offsets[k], space.offsets[k + 1])
                 (rate if c.order else value)[part] = space.evaluated(c.value, nodes, None)
         if given is not None:
-            for k in range(len(problem.fields)):
-                part = slice(space.offsets[k], space.offsets[k + 1])
-                value[part] = given(space.nodes(k)[: space.owned[k]])[:, k]
+            value = space.given(given)
         return State(value, rate, np.zeros_like(value))
 
     def stage(self, time: float, tau: float, base: State, guess: np.ndarray) -> State:
@@ -112,7 +110,7 @@ class March:
         times : instants at which states are stored exactly.
         """
         state, before, last = self.begun(begin, (end - begin) / steps, given), None, 0.0
-        record, done = Record(), 0
+        record, done = Record(size=self.space.size), 0
         record.add(begin, self.shown(state.value), True)
         for start, stop, count in stretches(begin, end, steps, times):
             dt = (stop - start) / count

@@ -11,13 +11,17 @@ import numpy as np
 
 from pdeml.domains import Box, Domain, SpaceTime
 from pdeml.domains import mesh as domains
+from pdeml.domains.mesh_kinds import kind_of
+from pdeml.domains.mesh_structured import checked_cell
+from pdeml.domains.mesh_tensor import AROUND
 from pdeml.errors import InvalidOption
 from pdeml.solvers.fem import backend
+from pdeml.solvers.fem.processes import communicator, of_first
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """A mesh of simplices.
+    """A mesh of cells of one kind.
 
     Attributes
     ----------
@@ -33,6 +37,11 @@ class Mesh:
     @property
     def dim(self) -> int:
         return int(self.handle.geometry.dim)
+
+    @property
+    def cell(self) -> str:
+        """Kind of the cells, as `pdeml.Mesh` calls it."""
+        return str(self.handle.topology.cell_name())
 
     @property
     def cells(self) -> int:
@@ -56,56 +65,61 @@ def space_of(problem: Any) -> Domain:
     return domain.space if isinstance(domain, SpaceTime) else domain
 
 
-def mesh_of(space: Domain, counts: Sequence[int]) -> Mesh:
-    """A mesh of simplices whose boundary is that of the domain.
+def mesh_of(space: Domain, counts: Sequence[int], cell: str | None = None) -> Mesh:
+    """A mesh whose boundary is that of the domain.
 
     Parameters
     ----------
     space : a box of one to three dimensions, a union of boxes that meets a grid (an L-shape), or a
         `pdeml.domains.mesh.Mesh`, which is taken as it is; gmsh meshes others.
     counts : boxes per axis of the bounding box; each is cut along its main diagonal.
+    cell : ``"quadrilateral"`` or ``"hexahedron"``, where boxes are not cut; default simplices.
 
     Raises
     ------
     InvalidOption
-        The grid does not meet the boundary, and gmsh is not installed.
+        The grid does not meet the boundary, and gmsh is not installed or makes no such cells.
     """
     dolfinx, counts = backend.load(), tuple(int(n) for n in counts)
-    comm, ghosts = dolfinx.MPI.COMM_WORLD, dolfinx.mesh.GhostMode.shared_facet
+    comm, ghosts = communicator(), dolfinx.mesh.GhostMode.shared_facet
     lower, upper = ([float(c) for c in corner] for corner in space.bounds)
     if isinstance(space, Box):
+        kind = dolfinx.mesh.CellType[checked_cell(len(counts), cell)]
         if len(counts) == 1:
             handle = dolfinx.mesh.create_interval(
                 comm, counts[0], [lower[0], upper[0]], ghost_mode=ghosts
             )
-        elif len(counts) == 2:
-            handle = dolfinx.mesh.create_rectangle(
-                comm, [lower, upper], list(counts), ghost_mode=ghosts
-            )
         else:
-            handle = dolfinx.mesh.create_box(comm, [lower, upper], list(counts), ghost_mode=ghosts)
+            create = dolfinx.mesh.create_rectangle if len(counts) == 2 else dolfinx.mesh.create_box
+            handle = create(comm, [lower, upper], list(counts), kind, ghost_mode=ghosts)
         return Mesh(handle, counts)
-    divided = space if isinstance(space, domains.Mesh) else _divided(space, counts)
+    # made by one process: meshers promise no bits
+    divided = of_first(
+        comm, lambda: space if isinstance(space, domains.Mesh) else _divided(space, counts, cell)
+    )
     return Mesh(from_arrays(divided.vertices, divided.cells).handle, source=divided)
 
 
-def _divided(space: Domain, counts: tuple[int, ...]) -> domains.Mesh:
+def _divided(space: Domain, counts: tuple[int, ...], cell: str | None) -> domains.Mesh:
     try:
-        return domains.Mesh.structured(space, counts)
+        return domains.Mesh.structured(space, counts, cell)
     except InvalidOption:
         # no union of boxes, or not on this grid: gmsh meshes it, where it is installed
-        if importlib.util.find_spec("gmsh") is None:
+        simplices = checked_cell(space.dim, cell) == checked_cell(space.dim, None)
+        if not simplices or importlib.util.find_spec("gmsh") is None:
             raise
     sizes = zip(*space.bounds, counts, strict=True)
     return domains.Mesh.generate(space, max((b - a) / n for a, b, n in sizes))
 
 
 def from_arrays(vertices: np.ndarray, cells: np.ndarray, comm: Any = None) -> Mesh:
-    """A mesh from the vertices (V, d) and simplices (C, d + 1) that rank 0 has, of all ranks."""
+    """A mesh from the vertices (V, d) and cells (C, k) that rank 0 has, of all ranks."""
     dolfinx, dim = backend.load(), vertices.shape[1]
-    comm = dolfinx.MPI.COMM_WORLD if comm is None else comm
-    kind = {1: "interval", 2: "triangle", 3: "tetrahedron"}[dim]
-    element = dolfinx.basix.element("Lagrange", kind, 1, shape=(dim,))
+    comm = communicator() if comm is None else comm
+    kind = kind_of(dim, cells.shape[1])
+    element = dolfinx.basix.element("Lagrange", kind.name, 1, shape=(dim,))
+    if kind.corners > dim + 1:
+        cells = cells[:, AROUND[dim]]
     if comm.rank:
         vertices, cells = vertices[:0], cells[:0]
     partitioner = dolfinx.mesh.create_cell_partitioner(dolfinx.mesh.GhostMode.shared_facet, 2)
@@ -119,24 +133,30 @@ def from_arrays(vertices: np.ndarray, cells: np.ndarray, comm: Any = None) -> Me
     return Mesh(handle)
 
 
+def gathered_cells(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, d) and cells (C, k) of all ranks on every rank, as `pdeml.Mesh` has them."""
+    handle, dim = mesh.handle, mesh.dim
+    owned = handle.topology.index_map(dim).size_local
+    geometry = handle.geometry
+    nodes, own = geometry.index_map(), geometry.index_map().size_local
+    table = geometry.dofmaps[0][:owned]
+    if table.shape[1] > dim + 1:
+        table = table[:, AROUND[dim]]
+    corners = nodes.local_to_global(table.ravel().astype(np.int32)).reshape(table.shape)
+    everywhere = handle.comm.allgather
+    points = np.concatenate(everywhere(geometry.x[:own, :dim]))
+    return points, np.concatenate(everywhere(corners))
+
+
 def gathered(mesh: Mesh, space: Any) -> dict[str, np.ndarray]:
     """Vertices, cells and node numbers of a function space, those of all ranks on every rank.
 
     Returns
     -------
-    points (V, d), corners (C, d + 1), dofs (C, n) in global numbers of the space's nodes.
+    points (V, d), corners (C, k), dofs (C, n) in global numbers of the space's nodes.
     """
-    handle, dim = mesh.handle, mesh.dim
-    owned = handle.topology.index_map(dim).size_local
-    geometry = handle.geometry
-    nodes, own = geometry.index_map(), geometry.index_map().size_local
-    corners = nodes.local_to_global(geometry.dofmaps[0][:owned].ravel().astype(np.int32))
-    dofs = space.dofmap.index_map.local_to_global(
-        space.dofmap.list[:owned].ravel().astype(np.int32)
-    )
-    everywhere = handle.comm.allgather
-    return {
-        "points": np.concatenate(everywhere(geometry.x[:own, :dim])),
-        "corners": np.concatenate(everywhere(corners.reshape(owned, dim + 1))),
-        "dofs": np.concatenate(everywhere(dofs.reshape(owned, space.dofmap.list.shape[1]))),
-    }
+    points, corners = gathered_cells(mesh)
+    local = space.dofmap.list[: mesh.handle.topology.index_map(mesh.dim).size_local]
+    dofs = space.dofmap.index_map.local_to_global(local.ravel().astype(np.int32))
+    dofs = np.concatenate(mesh.handle.comm.allgather(dofs.reshape(local.shape)))
+    return {"points": points, "corners": corners, "dofs": dofs}

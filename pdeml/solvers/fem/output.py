@@ -12,6 +12,7 @@ from pdeml.domains import Box
 from pdeml.solvers.fem import backend
 from pdeml.solvers.fem.field import FiniteElementField, filled
 from pdeml.solvers.fem.mesh import gathered, space_of
+from pdeml.solvers.fem.processes import of_first
 from pdeml.solvers.fem.space import Space
 from pdeml.solvers.fem.trajectory import Trajectory
 from pdeml.solvers.hermite import thinned
@@ -30,13 +31,13 @@ def field_of(
     degrees = space.degrees[: len(problem.fields)]
     declared = space.spaces[: len(degrees)]
     sizes = np.cumsum([0, *(v.dofmap.index_map.size_global for v in declared)])
-    times, between = torch.from_numpy(path.times), 0.0
-    values, rates = (
-        torch.from_numpy(_of_all_ranks(space, data, len(degrees)))
-        for data in (path.values, path.rates)
-    )
-    if len(path.times) > 1:
-        times, values, rates, between = thinned(times, values, rates, tol)
+    rows = [_of_all_ranks(space, data, len(degrees)) for data in (path.values, path.rates)]
+
+    def kept() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+        times, (values, rates) = torch.from_numpy(path.times), map(torch.from_numpy, rows)
+        return thinned(times, values, rates, tol) if len(times) > 1 else (times, values, rates, 0.0)
+
+    times, values, rates, between = of_first(mesh.handle.comm, kept)
     blocks = {
         name: [kept.numpy()[:, a:b] for a, b in itertools.pairwise(sizes)]
         for name, kept in (("values", values), ("rates", rates))
@@ -63,17 +64,20 @@ def field_of(
         "frames": frames,
         "counts": None if mesh.counts is None else list(mesh.counts),
         "snap": _snap(space, found),
+        "cell": mesh.cell,
     }
     return filled(config, state), config, between
 
 
 def _of_all_ranks(space: Space, data: np.ndarray, fields: int) -> np.ndarray:
-    """Numbers (F, own nodes of all fields) as (F, nodes of the first fields), field by field."""
+    """Numbers (F, own nodes of all fields) as (F, nodes of the first fields), field by field, on
+    the first rank; (0, 0) on others."""
     comm = space.mesh.handle.comm
     if comm.size == 1:
         return data[:, : space.offsets[fields]]
     parts = [data[:, a:b] for a, b in itertools.pairwise(space.offsets[: fields + 1])]
-    return np.concatenate([p for part in parts for p in comm.allgather(part)], axis=1)
+    pieces = [p for part in parts for p in comm.gather(part) or ()]
+    return np.concatenate(pieces, axis=1) if pieces else np.zeros((0, 0))
 
 
 def _snap(space: Space, found: dict[str, np.ndarray]) -> float:
@@ -84,10 +88,10 @@ def _snap(space: Space, found: dict[str, np.ndarray]) -> float:
     domain = space_of(space.problem)
     if isinstance(domain, Box):
         return touching
+    gap = domain.signed_distance(space.middles).abs().max().item() if len(space.middles) else 0.0
+    widest = space.mesh.handle.comm.allreduce(gap, op=backend.load().MPI.MAX)
     middles = torch.from_numpy(corners[:, :1].mean(1))
     if domain.dim > 1 and not bool(domain.contains(middles, touching).all()):
         return touching
-    gap = domain.signed_distance(space.middles).abs().max().item() if len(space.middles) else 0.0
-    widest = space.mesh.handle.comm.allreduce(gap, op=backend.load().MPI.MAX)
     # the sagitta of an arc is largest at the middle of its chord
     return max(touching, 2.0 * widest)

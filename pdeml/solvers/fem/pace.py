@@ -123,7 +123,7 @@ def paced(
     state, ruler = march.begun(begin, dt, given), Ruler(march, pace)
     known = march.evolving
     # the last stage gives the rates exactly; differences over uneven steps would not
-    record = Record(known=known)
+    record = Record(size=march.space.size, known=known)
     ruler.grow(state)
     record.add(begin, march.shown(state.value), True)
     sizes: list[float] = []
@@ -145,7 +145,7 @@ def paced(
             if error > 1:
                 rejected += 1
                 change = max(SHRINK, SAFETY * error ** (-1 / ORDER)) if error < np.inf else SHRINK
-                dt, fresh = step * change, True
+                dt, fresh = ruler.comm.bcast(step * change), True
                 if dt < SMALLEST * span:
                     raise DivergedError(
                         f'"fem": steps of {dt:.1e} at {march.system.problem.time} = {time:.6g} are '
@@ -164,7 +164,8 @@ def paced(
             before, fresh = error, False
             if not (reusable and 1 <= change < KEPT):
                 # a step that was cut to hit an instant says nothing against the size before it
-                dt = min(max(step * change, dt if step < dt else 0.0), longest)
+                # powers differ between processors
+                dt = ruler.comm.bcast(min(max(step * change, dt if step < dt else 0.0), longest))
             if notify is not None:
                 notify(time, step, len(sizes))
     return record.trajectory(), Steps(len(sizes), rejected, min(sizes), max(sizes))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pdeml import engine
+from pdeml.domains.mesh_kinds import kind_of
 from pdeml.errors import InvalidOption, MissingDependency
-from pdeml.solvers.fem.export import CELL_TYPES, values_at
+from pdeml.solvers.fem.export import values_at
 from pdeml.solvers.fem.field import FiniteElementField
-from pdeml.solvers.fem.pieces import pieces
+from pdeml.solvers.fem.pieces import pieces, triangles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ PIXELS = (900, 700)
 
 
 def plot(solution: Any, reference: Any = None, *, mesh: bool = False) -> Figure:
-    """Draw every field of a plane solution by "fem" on the triangles it was computed on.
+    """Draw every field of a plane solution by "fem" on the cells it was computed on.
 
     Parameters
     ----------
@@ -35,14 +36,15 @@ def plot(solution: Any, reference: Any = None, *, mesh: bool = False) -> Figure:
     -------
     Figure
         A row of panels per field: the field, or four instants of it; with a reference the field,
-        the reference and the error, at the end of the time if there is one. Triangles of degree p
-        are divided into p² for it.
+        the reference and the error, at the end of the time if there is one. Cells of degree p are
+        divided into p² for it.
 
     Raises
     ------
     InvalidOption
         The solution is of another method, or has another number of space coordinates.
     """
+    from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
     from matplotlib.tri import Triangulation
 
@@ -54,9 +56,8 @@ def plot(solution: Any, reference: Any = None, *, mesh: bool = False) -> Figure:
             'fem.plot takes a solution by "fem" with two space coordinates; use solution.plot().'
         )
     points, corners = pieces(field, max(field.degrees))
-    drawn = Triangulation(points[:, 0], points[:, 1], corners)
+    drawn = Triangulation(points[:, 0], points[:, 1], triangles(corners))
     vertices, cells = pieces(field, 1)
-    edges = Triangulation(vertices[:, 0], vertices[:, 1], cells)
     instants = [float(field.times[-1])] if field.frames else [0.0]
     if field.frames and reference is None:
         first, last = float(field.times[0]), instants[0]
@@ -84,7 +85,8 @@ def plot(solution: Any, reference: Any = None, *, mesh: bool = False) -> Figure:
         for panel, (title, values, t, label, colours) in zip(axes[k], shown, strict=True):
             image = panel.tripcolor(drawn, values, shading="gouraud", **colours)
             if mesh:
-                panel.triplot(edges, color="k", linewidth=0.25, alpha=0.6)
+                style = {"edgecolor": "k", "linewidth": 0.25, "alpha": 0.6}
+                panel.add_collection(PolyCollection(vertices[cells], facecolor="none", **style))
             when = "" if clock is None else f", {clock} = {t:.3g}"
             panel.set(xlabel=labels[0], ylabel=labels[1], title=title + when, aspect="equal")
             drawing.colorbar(image, ax=panel, label=label)
@@ -136,7 +138,7 @@ def render(
     points, corners = pieces(found, max(found.degrees))
     instant = (float(found.times[-1]) if time is None else time) if found.frames else 0.0
     name = solution.problem.fields[column].func.__name__
-    grid = pyvista.UnstructuredGrid({CELL_TYPES[3]: corners}, points)
+    grid = pyvista.UnstructuredGrid({kind_of(3, corners.shape[1]).vtk: corners}, points)
     grid.point_data[name] = values_at(solution, points, instant)[:, column]
     plotter = pyvista.Plotter(off_screen=True, window_size=PIXELS)
     bar = {"title": name, "vertical": True, "position_x": 0.88, "position_y": 0.15, "height": 0.7}

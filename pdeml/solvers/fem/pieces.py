@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 
+from pdeml.domains.mesh_tensor import AROUND, MIRRORED
 from pdeml.solvers.fem.field import FiniteElementField
 
 
@@ -29,24 +30,41 @@ def _division(dim: int, parts: int) -> np.ndarray:
     return np.array(found)
 
 
+@functools.cache
+def _boxes(dim: int, parts: int) -> np.ndarray:
+    """Multilinear numerators (n^d, 2^d, 2^d) of the vertices of n^d equal parts of a cube."""
+    corners = np.array(list(itertools.product((0, 1), repeat=dim)))[:, ::-1][list(AROUND[dim])]
+    bases = np.array(list(itertools.product(range(parts), repeat=dim)))
+    places = bases[:, None, None] + corners[None, :, None]
+    found: np.ndarray = np.where(corners[None, None] == 1, places, parts - places).prod(-1)
+    return found
+
+
 def pieces(field: FiniteElementField, parts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every cell divided into n^d simplices with common vertices.
+    """The mesh of a field, `subdivided`."""
+    return subdivided(field.points.cpu().numpy(), field.corners.cpu().numpy(), parts)
+
+
+def subdivided(
+    vertices: np.ndarray, cells: np.ndarray, parts: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every cell divided into n^d of its kind with common vertices.
 
     Parameters
     ----------
-    field : whose mesh is taken.
+    vertices, cells : (V, d) and (C, k).
     parts : n, into how many an edge is divided.
 
     Returns
     -------
-    points (P, d), corners (C n^d, d + 1)
+    points (P, d), corners (C n^d, k)
         With n = 1 the vertices and cells of the mesh itself. All cells turn the same way.
     """
-    vertices, cells = field.points.cpu().numpy(), field.corners.cpu().numpy()
     if parts == 1:
         return vertices, _turned(vertices, cells)
-    weights = _division(field.dim, parts)
-    lattice, which = np.unique(weights.reshape(-1, field.dim + 1), axis=0, return_inverse=True)
+    dim, width = vertices.shape[1], cells.shape[1]
+    weights = (_division if width == dim + 1 else _boxes)(dim, parts)
+    lattice, which = np.unique(weights.reshape(-1, width), axis=0, return_inverse=True)
     # a point is known by the vertices that it lies between, and by their weights
     involved = np.where(lattice[None] > 0, cells[:, None], -1)
     order = np.argsort(involved, axis=2)
@@ -60,16 +78,27 @@ def pieces(field: FiniteElementField, parts: int) -> tuple[np.ndarray, np.ndarra
     _, first, number = np.unique(
         key.reshape(-1, key.shape[2]), axis=0, return_index=True, return_inverse=True
     )
-    places = np.einsum("lk,ckd->cld", lattice / parts, vertices[cells]).reshape(-1, field.dim)
+    shares = lattice / lattice.sum(1, keepdims=True)
+    places = np.einsum("lk,ckd->cld", shares, vertices[cells]).reshape(-1, dim)
     numbers = number.reshape(len(cells), len(lattice))
-    points, corners = places[first], numbers[:, which.reshape(-1)].reshape(-1, field.dim + 1)
+    points, corners = places[first], numbers[:, which.reshape(-1)].reshape(-1, width)
     return points, _turned(points, corners)
 
 
 def _turned(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """Cells with positive volumes, as normals of faces that point outwards need them."""
-    edges = points[corners[:, 1:]] - points[corners[:, :1]]
+    dim, width = points.shape[1], corners.shape[1]
+    mirrored = MIRRORED[dim] if width > dim + 1 else (*range(dim - 1), dim, dim - 1)
+    along = [1, 3, 4][:dim] if width > dim + 1 else range(1, width)  # corners next to the first
+    edges = points[corners[:, list(along)]] - points[corners[:, :1]]
     turned = corners.copy()
     wrong = np.linalg.det(edges) < 0
-    turned[wrong, -2:] = corners[wrong, :-3:-1]
+    turned[wrong] = corners[wrong][:, list(mirrored)]
     return turned
+
+
+def triangles(corners: np.ndarray) -> np.ndarray:
+    """Two triangles of each quadrilateral (C, 4); triangles (C, 3) as they are."""
+    if corners.shape[1] == 3:
+        return corners
+    return np.concatenate([corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]])

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from pdeml.domains.mesh import Mesh as MeshDomain
+from pdeml.domains.mesh_structured import checked_cell
 from pdeml.errors import InvalidOption
 from pdeml.operators.weak import WeakForm
 from pdeml.solvers.fem.march import ORDERS
 from pdeml.solvers.fem.mesh import space_of
 from pdeml.solvers.fem.pace import Pace
+from pdeml.solvers.fem.processes import of_first, world
 from pdeml.solvers.options import (
     checked_step,
     checked_time_limit,
@@ -35,6 +37,7 @@ class Plan:
     ----------
     degree, h, dt, scheme, theta, tol, petsc_options : as given to `solve`, or their defaults.
     mesh : the mesh of a file or of the declaration, None where meshes are made.
+    cell : kind of the cells of meshes that are made, None for simplices.
     initial : function of points (n, d) → (n, fields), or None.
     times : instants at which states are stored exactly.
     pace : of adaptive steps, None for equal ones.
@@ -48,6 +51,7 @@ class Plan:
     theta: float = 0.5
     tol: float | None = None
     mesh: MeshDomain | None = None
+    cell: str | None = None
     initial: Callable[[np.ndarray], np.ndarray] | None = None
     petsc_options: dict[str, Any] = field(default_factory=dict)
     times: Sequence[float] = ()
@@ -72,6 +76,7 @@ def plan_of(
     initial: Any,
     petsc_options: Mapping[str, Any] | None,
     time_limit: Any,
+    cell: Any = None,
 ) -> Plan:
     """The options of `solve` as a plan.
 
@@ -103,6 +108,8 @@ def plan_of(
     if scheme is None:
         second = any(problem.time_order(f) == 2 for f in problem.fields)
         scheme = "sdirk4" if second or pace is not None else "bdf2"
+    given = _given_mesh(problem, mesh)
+    _check_cell(problem, given, cell)
     return Plan(
         degree=degree,
         h=h,
@@ -110,7 +117,8 @@ def plan_of(
         scheme=scheme,
         theta=theta,
         tol=tol,
-        mesh=_given_mesh(problem, mesh),
+        mesh=given,
+        cell=cell,
         initial=None if initial is None else _checked_initial(problem, initial),
         petsc_options=dict(petsc_options or {}),
         times=() if times is None else _instants(problem, times),
@@ -127,6 +135,17 @@ def _check_degree(form: WeakForm, degree: Any) -> None:
         raise InvalidOption(
             f"degree={degree}: {names} enforces a constraint and has one degree less than the "
             "other fields; give 2 or more."
+        )
+
+
+def _check_cell(problem: Any, mesh: MeshDomain | None, cell: Any) -> None:
+    if cell is None:
+        return
+    checked_cell(len(problem.space_coordinates), cell)
+    if mesh is not None and cell != mesh.cell:
+        raise InvalidOption(
+            f"cell={cell!r}: the cells of the mesh that is given are of kind {mesh.cell!r}; leave "
+            "cell= out, or mesh=."
         )
 
 
@@ -160,7 +179,7 @@ def _given_mesh(problem: Any, mesh: Any) -> MeshDomain | None:
         space = space_of(problem)
         return space if isinstance(space, MeshDomain) else None
     if not isinstance(mesh, MeshDomain):
-        mesh = MeshDomain.read(mesh, problem.space_coordinates)
+        mesh = _read(mesh, problem.space_coordinates)
     if mesh.dim != len(problem.space_coordinates):
         raise InvalidOption(
             f"mesh= has {mesh.dim} coordinates; {problem.name!r} has "
@@ -184,6 +203,16 @@ def _given_mesh(problem: Any, mesh: Any) -> MeshDomain | None:
                 f"{', '.join(map(repr, mesh.parts))}. Rename them by mesh.renamed({{old: new}})."
             )
     return mesh
+
+
+def _read(path: Any, coordinates: Sequence[Any]) -> MeshDomain:
+    """The mesh of a file, which the first process alone reads."""
+    comm = world()
+
+    def read() -> MeshDomain:
+        return MeshDomain.read(path, coordinates)
+
+    return read() if comm is None else of_first(comm, read)
 
 
 def _checked_initial(problem: Any, initial: Any) -> Callable[[np.ndarray], np.ndarray]:

@@ -7,8 +7,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pdeml.errors import PdemlError
@@ -19,6 +20,8 @@ RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
 
 GRACE = 4.0  # seconds a process that failed waits for the others to fail too
 PAUSE = 0.01  # seconds between looks at whether all have arrived: waiting takes no processor
+
+_alone: ContextVar[bool] = ContextVar("_alone", default=False)
 
 
 def told_rank() -> int:
@@ -39,8 +42,24 @@ def world() -> Any | None:
     """
     if not any(name in os.environ for name in RANKS):
         return None
-    comm = backend.load().MPI.COMM_WORLD
+    comm = communicator()
     return comm if comm.size > 1 else None
+
+
+def communicator() -> Any:
+    """The processes that a mesh is divided between: all, or this one inside of `alone`."""
+    mpi = backend.load().MPI
+    return mpi.COMM_SELF if _alone.get() else mpi.COMM_WORLD
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process solves by itself (MPI.COMM_SELF), whatever the others do meanwhile."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
 
 
 def first() -> bool:
@@ -49,10 +68,55 @@ def first() -> bool:
     return comm is None or comm.rank == 0
 
 
+def of_first[Made](comm: Any, make: Callable[[], Made]) -> Made:
+    """What the first process makes, on all of them; if it fails there, it fails on all.
+
+    Numbers that a decision rests on come from one process: rounding differs between processors,
+    and processes that decide differently wait for each other forever.
+    """
+    if comm.size == 1:
+        return make()
+    made, failure = None, None
+    if comm.rank == 0:
+        try:
+            made = make()
+        except Exception as error:
+            failure = error
+    made, sent = comm.bcast((made, None if failure is None else _portable(failure)))
+    if sent is not None:
+        raise failure or sent
+    return made  # type: ignore[return-value]
+
+
+@contextmanager
+def alike(comm: Any) -> Iterator[None]:
+    """Statements without communication: if one process fails, all do, with the first's error."""
+    if comm.size == 1:
+        yield
+        return
+    failure = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    _raise_first(comm, failure)
+
+
 @functools.cache
-def _meeting() -> Any:
-    """A communicator apart from the solver's, whose messages are then not mixed up."""
-    return backend.load().MPI.COMM_WORLD.Dup()
+def _meetings() -> tuple[Any, Any]:
+    """Communicators apart from the solver's, whose messages are then not mixed up: one for the ends
+    of blocks, one for errors inside."""
+    world = backend.load().MPI.COMM_WORLD
+    return world.Dup(), world.Dup()
+
+
+def end_if_alone(error: Exception) -> None:
+    """After an error in a call that all processes are in: if some of them do not have it, they
+    wait for this one inside the call, and all that helps is to end the job. Within `together`."""
+    if world() is None or not _meetings.cache_info().currsize:
+        return
+    if not _all_arrived(_meetings()[1], True):
+        _end_all(_described(error))
 
 
 @contextmanager
@@ -75,7 +139,7 @@ def together() -> Iterator[None]:
     if world() is None:
         yield
         return
-    comm, failure = _meeting(), None
+    comm, failure = _meetings()[0], None
     try:
         yield
     except KeyboardInterrupt:
@@ -87,6 +151,11 @@ def together() -> Iterator[None]:
     if not _all_arrived(comm, failure is not None):
         assert failure is not None
         _end_all(_described(failure))
+    _raise_first(comm, failure)
+
+
+def _raise_first(comm: Any, failure: Exception | None) -> None:
+    """Raise on all processes the error of the first that has one."""
     failures = comm.allgather(None if failure is None else _portable(failure))
     failed = [rank for rank, error in enumerate(failures) if error is not None]
     if not failed:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pdeml.domains.mesh import Mesh
-from pdeml.domains.mesh_checks import facets_of_cells
+from pdeml.domains.mesh_facets import facets_of_cells
 from pdeml.domains.mesh_simplex import simplex_rule
 
 

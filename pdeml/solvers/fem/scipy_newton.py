@@ -110,6 +110,12 @@ def _check(form: WeakForm, plan: Plan) -> None:
             f'"fem" with backend="scipy" solves steady problems whose fields are fixed by their '
             f'conditions, but {needs}. Use backend="dolfinx".'
         )
+    cell = plan.cell if plan.mesh is None else plan.mesh.cell
+    if cell in ("quadrilateral", "hexahedron"):
+        raise InvalidOption(
+            f'backend="scipy" takes intervals, triangles or tetrahedra; the cells are {cell!r}: '
+            'leave cell= out, give a mesh of simplices, or use backend="dolfinx".'
+        )
     unknown = {"tol": plan.tol, "petsc_options": plan.petsc_options or None}
     if plan.degree > 2:
         unknown["degree"] = plan.degree

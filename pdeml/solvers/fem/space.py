@@ -23,6 +23,9 @@ from pdeml.solvers.fem import backend
 from pdeml.solvers.fem.expressions import separated
 from pdeml.solvers.fem.lowering import holds, on_face, on_periodic_face, periodic_axes
 from pdeml.solvers.fem.mesh import Mesh, space_of
+from pdeml.solvers.fem.processes import alike
+
+ROUNDED = -48  # binary digits of the extent of the domain that coordinates of nodes keep
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,14 @@ class Space:
     # ------------------------------------------------------------------------------- nodes
 
     def nodes(self, field: int) -> np.ndarray:
-        """Coordinates of the nodes of a field, those of ghosts after the owned ones."""
+        """Coordinates of the nodes of a field, those of ghosts after the owned ones.
+
+        Rounded: a node of several cells differs by rounding with the cell that it is taken from,
+        and on which side of a jump it lies, or how far from a singular point, must not.
+        """
         found: np.ndarray = self.spaces[field].tabulate_dof_coordinates()[:, : self.mesh.dim]
-        return found
+        unit = 2.0 ** (math.frexp(math.dist(*space_of(self.problem).bounds))[1] + ROUNDED)
+        return np.round(found / unit) * unit
 
     def _nodes_on(self, field: int, which: np.ndarray) -> np.ndarray:
         locate = backend.load().fem.locate_dofs_topological
@@ -154,6 +162,21 @@ class Space:
             return as_columns(program(*known[0], now, *known[1]), columns)[:, 0].numpy()
 
         return values
+
+    @property
+    def size(self) -> int:
+        """Number of nodes of all fields, of all ranks."""
+        return sum(v.dofmap.index_map.size_global for v in self.spaces)
+
+    def given(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """A function of points (n, d) → (n, fields) at the owned nodes of all fields in a row;
+        auxiliary fields are 0. It is a user's: if it fails on one rank, it fails on all."""
+        out = np.zeros(self.offsets[-1])
+        with alike(self.mesh.handle.comm):
+            for k in range(len(self.problem.fields)):
+                nodes = self.nodes(k)[: self.owned[k]]
+                out[self.offsets[k] : self.offsets[k + 1]] = function(nodes)[:, k]
+        return out
 
     def evaluated(self, expression: Any, points: np.ndarray, time: float | None) -> np.ndarray:
         """An expression of coordinates and parameters at points (n, d)."""
@@ -228,7 +251,9 @@ class Space:
             at_end = on_face(self.problem, wanted, axis, 1)
             wanted[at_end, axis] = space.bounds[0][axis]
         gap, which = cKDTree(places).query(wanted) if len(wanted) else (np.zeros(0), np.zeros(0))
-        if len(wanted) and gap.max() > 1e-6 * math.dist(*space.bounds) / len(nodes):
+        size = self.spaces[field].dofmap.index_map.size_global
+        apart = len(wanted) > 0 and gap.max() > 1e-6 * math.dist(*space.bounds) / size
+        if self.mesh.handle.comm.allreduce(bool(apart), op=backend.load().MPI.LOR):
             raise UnsupportedProblem(
                 '"fem" needs a mesh that is the same at both ends of a periodic axis; the one '
                 "given is not. Leave mesh= out."

@@ -39,12 +39,7 @@ def solve_steady(
     if given is None:
         start = np.zeros(space.offsets[-1]) if system.form.is_linear else harmonic(space)
     else:
-        start = np.concatenate(
-            [
-                given(space.nodes(k)[:n])[:, k] if k < len(space.problem.fields) else np.zeros(n)
-                for k, n in enumerate(space.owned)
-            ]
-        )
+        start = space.given(given)
     system.set_states(start)
     try:
         system.solve(None)
@@ -140,4 +135,5 @@ def harmonic(space: Space) -> np.ndarray:
     found: np.ndarray = image.array_r + fixed
     for thing in (matrix, reduced, g, image, right, y, solver):
         thing.destroy()
-    return found if np.isfinite(found).all() else fixed
+    finite = bool(np.isfinite(found).all())
+    return found if space.mesh.handle.comm.allreduce(finite, op=dolfinx.MPI.LAND) else fixed

@@ -14,6 +14,7 @@ from pdeml.errors import DivergedError
 from pdeml.solvers.fem import backend
 from pdeml.solvers.fem.forms import Forms
 from pdeml.solvers.fem.linear import LinearOperator
+from pdeml.solvers.fem.processes import end_if_alone
 from pdeml.solvers.fem.space import Space
 
 DIRECT = {1: 2**31, 2: 200_000, 3: 30_000}  # unknowns up to which a factorisation is the faster
@@ -231,17 +232,21 @@ class System:
         except self._dolfinx.PETSc.Error as error:
             # such as a factorisation of a singular matrix; PETSc leaves the vector locked
             self._unknown = self._unknown.duplicate()
-            raise DivergedError(
+            failure = DivergedError(
                 f'"fem": the linear solver of {self.problem.name!r} failed: '
                 f"{str(error).splitlines()[-1].strip()}."
-            ) from error
+            )
+            end_if_alone(failure)
+            raise failure from error
         self.iterations += self._solver.getIterationNumber()
         self._set(self._spread(self._unknown))
         reason = self._solver.getConvergedReason()
         norm = self._solver.getFunctionNorm()
         self._largest = max(self._largest, *self._solver.getConvergenceHistory()[0][:1], 0.0)
         # from a near start the residual is small, and 1e-10 of it can be below what rounding leaves
-        near = not self.form.is_linear and norm <= RELATIVE * self._largest
+        near = not self.form.is_linear and (
+            norm <= RELATIVE * self._largest or self._at_rounding(reason)
+        )
         if not (reason > 0 or near) or not np.isfinite(norm):
             where = "" if time is None else f" at {self.problem.time} = {time:.6g}"
             raise DivergedError(
@@ -249,6 +254,17 @@ class System:
                 f"{self._solver.getIterationNumber()} iterations with the residual {norm:.2e} "
                 f"({self._reason(reason)}). Refine by h= or dt=, or start nearer by initial=."
             )
+
+    def _at_rounding(self, reason: int) -> bool:
+        """Whether Newton's steps ended because ‖R‖ ≤ ε ‖J‖ ‖u‖: no solver in floating point does
+        better, where pressures of a singular corner are 10⁷ times the others."""
+        PETSc = self._dolfinx.PETSc
+        if reason != PETSc.SNES.ConvergedReason.DIVERGED_LINE_SEARCH:
+            return False
+        largest = PETSc.NormType.NORM_INFINITY
+        size = self._reduced.norm(largest) * self._unknown.norm(largest)
+        rest: float = self._solver.getFunction()[0].norm(largest)
+        return rest <= np.finfo(float).eps * size
 
     def _reason(self, reason: int) -> str:
         kinds = self._dolfinx.PETSc.SNES.ConvergedReason

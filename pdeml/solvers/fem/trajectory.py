@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-STORED = 2_000_000  # numbers of all stored states of a rank
+STORED = 2_000_000  # numbers of all stored states, of all ranks
 POINTS = 7  # of the differences that give the rates
 UNEVEN = 4  # the same where steps change, beside rates that are known
 
@@ -26,11 +26,13 @@ class Record:
 
     Parameters
     ----------
+    size : numbers of a state of all ranks, so that all ranks drop the same states.
     held : numbers that are kept at most; instants that must be stored are kept in any case.
     known : mask (nodes,) of those whose rates are given with the states, but for the first; others
         are found by differences.
     """
 
+    size: int
     held: int = STORED
     known: np.ndarray | None = None
     times: list[float] = field(default_factory=list)
@@ -50,7 +52,7 @@ class Record:
             self.rates.append(rate)
             self.wanted.append(wanted)
         self.seen += 1
-        if len(self.values) * len(value) > self.held and not all(self.wanted):
+        if len(self.values) * self.size > self.held and not all(self.wanted):
             self.stride *= 2
             kept = [i for i, w in enumerate(self.wanted) if w or i % 2 == 0]
             self.times = [self.times[i] for i in kept]

@@ -135,12 +135,14 @@ def test_a_tolerance_out_of_reach_is_said_to_be(monkeypatch):
     monkeypatch.setitem(levels.UNKNOWNS, 2, 2000)
     solution = solve(CORNER, tol=1e-8)
     assert any("tol=1.0e-08 was not reached with" in note for note in solution.report.notes)
+    assert solution.report.converged is False and solution.report.error["l2_relative"] > 1e-8
     assert 0.8 < effectivity(solution) < 2
 
 
 def test_a_time_limit_ends_the_refinement():
     solution = solve(CORNER, tol=1e-8, time_limit=1e-3)
-    assert any("time_limit=0.001 s" in note for note in solution.report.notes)
+    assert any("not reached with time_limit=0.001 s" in note for note in solution.report.notes)
+    assert solution.report.converged is False
     coarse = solve(problems.poisson(2), time_limit=1e-3)
     assert any("time_limit=0.001 s ended" in note for note in coarse.report.notes)
     assert coarse.report.error["l2_relative"] > 1e-6

@@ -13,7 +13,7 @@ from pdeml import problems
 from pdeml.domains import Interval, Time
 from pdeml.domains.mesh import Mesh
 from pdeml.errors import DivergedError, InvalidOption, UnsupportedProblem
-from pdeml.operators.conditions import Dirichlet, Initial, Neumann, Periodic
+from pdeml.operators.conditions import Dirichlet, Initial, Neumann, Periodic, Robin
 from pdeml.operators.fields import Field
 from pdeml.operators.pde import PDE
 from pdeml.solvers.fem.march import March, stretches
@@ -321,6 +321,25 @@ def test_a_step_that_cannot_be_made_small_enough_says_when():
         solve(problem, h=1 / 2, rtol=1e-3)
 
 
+def test_loads_that_are_no_products_in_time():
+    """Inside and at an end; none is a place times an instant, as those that are assembled once."""
+    exact = sp.exp(-((x - t) ** 2))
+    problem = PDE(
+        "moved",
+        sp.Eq(w.diff(t) - w.diff(x, 2), exact.diff(t) - exact.diff(x, 2)),
+        LINE,
+        [
+            Initial(w, exact.subs(t, 0)),
+            Dirichlet(w, exact, on="left"),
+            Robin(w, 1, 1, sp.exp(-((1 - t) ** 2)) * (2 * t - 1), on="right"),
+        ],
+        exact={w: exact},
+    )
+    solution = solve(problem, h=1 / 16, degree=3, dt=1 / 16, scheme="sdirk4")
+    assert true_error(solution) < 2e-5
+    assert solution.report.iterations == 16
+
+
 @pytest.mark.parametrize("scheme", ["bdf2", "theta", "sdirk4"])
 def test_instants_are_hit_exactly(scheme):
     """Steps of other sizes keep the order: BDF2 takes their ratio into account."""
@@ -360,7 +379,7 @@ def test_bdf2_keeps_its_order_where_steps_change(heated):
 
 
 def test_a_record_thins_itself_but_keeps_what_is_wanted():
-    record = Record(held=100)
+    record = Record(size=4, held=100)
     for n in range(1001):
         record.add(n / 10, np.full(4, n / 10), n in (0, 333, 1000))
     path = record.trajectory()
@@ -370,7 +389,7 @@ def test_a_record_thins_itself_but_keeps_what_is_wanted():
 
 def test_known_rates_are_kept_and_the_first_one_found():
     times = np.array([0.0, 0.1, 0.15, 0.5, 1.0])
-    record = Record(known=np.array([True, False]))
+    record = Record(size=2, known=np.array([True, False]))
     for n, s in enumerate(times):
         rate = None if n == 0 else np.array([6 * s**5])
         record.add(s, np.array([s**6 + s - s, s**3]), True, rate)

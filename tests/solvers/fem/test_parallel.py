@@ -9,14 +9,15 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import pdeml
 from pdeml.solvers import fem
+from pdeml.solvers.fem import backend
+from tests.solvers.fem import parallel_case
+from tests.solvers.fem.parallel_case import fem_mpi
 
-CASE = Path(__file__).with_name("parallel_case.py")
 SECONDS = 120  # by then a run hangs
 PDEML = (sys.executable, "-c", "from pdeml.cli import main; main()")
 
@@ -57,39 +58,43 @@ def ended(run):
     return run.returncode, out, error
 
 
-def printed(count, *arguments):
-    code, out, error = ended(started(count, sys.executable, str(CASE), *arguments))
+def check_alike(gaps):
+    """Goals of a row, all relative: values 1e-12, norms 1e-9, the error estimate 1e-6."""
+    assert gaps["values"] <= 1e-12 and gaps["norms"] <= 1e-9, gaps
+    assert gaps.get("estimate", 0) <= 1e-6, gaps
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return parallel_case.rows(backend.load().MPI.COMM_SELF)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_processes_give_the_same_solutions(alone, count):
+    """The cases hold periodic and pinned fields, adaptive cells, dropped states, and a process
+    without a cell. What fails on one process inside of a solve fails on all."""
+    code, out, error = ended(started(count, sys.executable, parallel_case.__file__))
     assert code == 0, error[-2000:]
     found = json.loads(out)  # one object: one process prints
-    assert found["ranks"] == count
-    return found["rows"]
-
-
-def check_alike(one, other, tolerance=1e-12):
-    for alone, shared in zip(one, other, strict=True):
-        assert alone.get("failed") == shared.get("failed"), alone["name"]
-        if "failed" in alone:
-            continue
-        scale = np.abs(alone["values"]).max()
-        gap = np.abs(np.subtract(alone["values"], shared["values"])).max()
-        assert gap <= tolerance * scale, (alone["name"], gap / scale)
-        assert np.allclose(alone["norms"], shared["norms"], rtol=1e-9, atol=0), alone["name"]
-        errors = shared["error"], alone["error"]
-        assert errors == (None, None) or errors[0] == pytest.approx(errors[1], rel=1e-6)
-
-
-def test_two_and_three_processes_give_the_same_solutions():
-    """The cases hold periodic and pinned fields, adaptive cells, and a process without a cell."""
-    one = printed(1)
-    check_alike(one, printed(2))
-    check_alike(one, printed(3))
+    assert found["ranks"] == count and len(found["rows"]) == len(alone) > 8
+    for one, several in zip(alone, found["rows"], strict=True):
+        check_alike(fem_mpi.compared(one, several))
+    assert alone[-1]["frames"] < 20  # of 33 states
+    sentence = "initial= returned values that are complex, NaN or infinite."
+    assert found["failures"] == count * [[sentence, sentence]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 3])
-def test_the_zoo_does_not_depend_on_the_number_of_processes(count):
-    # round-off grows in chaotic and ill-conditioned problems
-    check_alike(printed(1, "zoo"), printed(count, "zoo"), tolerance=1e-6)
+def test_the_zoo_does_not_depend_on_the_number_of_processes():
+    names = [problem.name for problem, _ in fem_mpi.zoo()]
+    assert len(names) > 35
+    found = {count: fem_mpi.rows_of(count, names, seconds=1800) for count in (1, 2, 3)}
+    for one, *others in zip(*found.values(), strict=True):
+        for several in others:
+            gaps = fem_mpi.compared(one, several)
+            # its pressure at the start is a difference of velocities over a step of 6e-6
+            loose = 10 if one["name"] == "abc_flow" else 1
+            check_alike({**gaps, "values": gaps["values"] / loose})
 
 
 def test_the_command_speaks_and_writes_once(tmp_path):

@@ -117,6 +117,27 @@ def test_boundary_conditions_have_the_right_signs():
     assert true_error(solution) < 1e-10 and solution.report.converged
 
 
+def test_each_field_has_its_own_conditions_on_a_side():
+    """P2 holds both: where one has a value the other has a slope; two sides have the same one."""
+    exact = {u: x**2 + y**2, v: x**2 - y + x * y}
+    problem = PDE(
+        "sides",
+        [
+            sp.Eq(laplacian(u) + v, 4 + exact[v]),
+            sp.Eq(laplacian(v) - u, 2 - exact[u]),
+        ],
+        SQUARE,
+        [
+            *(Dirichlet(u, exact[u], on=side) for side in ("left", "bottom")),
+            *(Neumann(u, 2, on=side) for side in ("right", "top")),
+            *(Dirichlet(v, exact[v], on=side) for side in ("right", "top")),
+            *(Neumann(v, -y, on="left"), Neumann(v, 1 - x, on="bottom")),
+        ],
+        exact=exact,
+    )
+    assert true_error(solve(problem, h=1 / 4)) < 1e-11
+
+
 @pytest.mark.parametrize("operator", [anisotropic, gradient_law])
 def test_slopes_are_prescribed_for_any_flux(operator):
     """∂u/∂n is declared, not the flux: for these it is no multiple of it."""
