@@ -64,6 +64,8 @@ class Native:
         self.header = header_of(file, path)
         header = self.header
         self._by_name = {info.name: info for info in header.fields}
+        # before all else: what a run that goes on wrote of a finished sample is there by then
+        status = file["status"][()]
         attributes = {k: _plain(v) for k, v in file.attrs.items() if k not in ("pde", "provenance")}
         self.contents = Contents(
             layout=f"{FORMAT} {VERSION}",
@@ -73,7 +75,7 @@ class Native:
             times=header.times,
             parameters={name: file[name][()] for name in header.parameters},
             units=dict(header.units),
-            status=file["status"][()],
+            status=status,
             checksums={
                 p.name: file[f"crc32_{p.name}"][()] for f in header.fields for p in parts(f)
             },
