@@ -1,9 +1,10 @@
 # Each goal installs what it needs into .venv; nothing is installed again while requirements.lock and
-# pyproject.toml are unchanged.
+# pyproject.toml are unchanged. Tests run in WORKERS processes of one thread each.
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.14 python; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; then echo $$p; break; fi; done)
 
@@ -13,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/pdeml compare burgers --methods spectral,pinn --out runs/demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not gpu and not gmsh"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu and not gmsh"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
