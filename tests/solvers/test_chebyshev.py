@@ -531,7 +531,7 @@ def test_parameters_reach_the_equation_and_the_conditions():
         {"initial": lambda p: torch.zeros(3)},
         {"initial": lambda p: p + 1j},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_bad_options_are_named(options):
     (name,) = options

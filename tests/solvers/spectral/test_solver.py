@@ -220,7 +220,7 @@ def test_growth_that_overflows_is_named():
         {"initial": torch.zeros(64, dtype=torch.complex128)},
         {"initial": lambda p: torch.zeros(3)},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_bad_options_are_named(options):
     (name,) = options
