@@ -17,7 +17,9 @@ NONE = "none"
 
 
 def train(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name: fno, unet, deeponet, …")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Name: fno, unet, deeponet, transolver")
+    ],
     data: Annotated[Path, typer.Option(help="Data set; its stored split, else 80/10/10.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     parameters: Annotated[

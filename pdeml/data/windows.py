@@ -83,7 +83,8 @@ class Windows(TorchDataset[Batch]):
         if length > times:
             raise InvalidOption(
                 f"a window of t_in={t_in}, t_out={t_out}, stride={stride}, horizon={horizon} spans "
-                f"{length} times, and there are {times}."
+                f"{length} times, and there are {times}. Give fewer; samples without time are maps "
+                "from one field to another: inputs= and targets= of training, or t_out=0."
             )
         self.starts = np.arange(0, times - length + 1, hop)
         self._parameters = dataset.parameters

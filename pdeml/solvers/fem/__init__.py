@@ -1,4 +1,4 @@
-"""Finite elements by DOLFINx: declarations with a weak form, on simplices.
+"""Finite elements by DOLFINx: declarations with a weak form, on simplices or boxes.
 
 The declaration is lowered by `pdeml.operators.weak`; PETSc solves the discrete equations, with one
 process or, under ``mpiexec -n 2``, with several. DOLFINx is imported when the method is used.

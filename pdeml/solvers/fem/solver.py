@@ -163,9 +163,15 @@ def solve(
             notes.append(f"tol={tol:.1e} was not reached")
     if run.field.family == "Q" and tol is not None and problem.time is None and mesh is None:
         notes.append("all cells were halved; simplices (cell= left out) are divided one by one")
+    converged = estimate is not None and estimate["l2_relative"] <= goal and not missed
+    if estimate is not None and not converged and tol is None:
+        notes.append(
+            f"not converged: the estimated error {estimate['l2_relative']:.1e} is above "
+            f"{goal:.0e}; give a smaller h, a higher degree, or tol="
+        )
     report = Report(
         method="fem",
-        converged=estimate is not None and estimate["l2_relative"] <= goal and not missed,
+        converged=converged,
         dtype=str(kind).removeprefix("torch."),
         device=str(target),
         engine=f"{engine_name}, {run.field.family}{degree}",
