@@ -66,6 +66,12 @@ def run(*words, code=0):
     return result
 
 
+@pytest.fixture(autouse=True)
+def plain_width(monkeypatch):
+    """Tables are as wide as where no terminal says how wide it is."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def refused(*words, code=2) -> str:
     """The one sentence on standard error of a command that fails."""
     result = run(*words, code=code)

@@ -24,7 +24,7 @@ FLOORS = {
     **dict.fromkeys(("solvers", "problems"), 4),
     **dict.fromkeys(("data", "diagnostics", "report"), 5),
     **dict.fromkeys(("surrogates", "bench"), 6),
-    "cli": 7,
+    **dict.fromkeys(("cli", "__main__"), 7),
 }
 """Floor of each part of the house."""
 
