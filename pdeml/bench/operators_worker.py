@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import traceback
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -64,7 +65,8 @@ def main(folder: str) -> None:
         request = json.loads(line)
         try:
             answer = actions[request.pop("action")](**request)
-        except Exception as error:
+        except Exception as error:  # the other side raises it; the trace goes to standard error
+            traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer))
         sys.stdout.flush()

@@ -20,8 +20,6 @@ from pdeml.surrogates.update import Update
 from tests.data.killed import start
 from tests.surrogates import small
 
-pytest.importorskip("lightning.fabric")
-
 # everything that has a state: dropout, noise, momentum, average, cycle, best, pieces
 STATEFUL = {
     "parameters": "c",

@@ -35,8 +35,6 @@ from pdeml.surrogates.update import Update
 from tests.surrogates import small
 from tests.surrogates.small import SmallConv
 
-pytest.importorskip("lightning.fabric")
-
 QUICK = {"device": "cpu", "progress": False, "epochs": 2, "batch": 9}
 
 
